@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+pkgconfig_DATA = etc/kos-sdk.pc etc/klp.pc

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Frames (klp(7), "Frames"): what a record carries. Many share a record. An item (a message, a log, ...) is cut into
+ * frames of one class and type, all but the last with KLP_FRAME_MORE; frames of other classes may come between, so
+ * bulk never delays the others by more than one record.
+ *
+ *   u8 type | u8 class and flags | u16 length, big-endian | payload
+ */
+#ifndef KLP_FRAME_H
+#define KLP_FRAME_H
+
+#include <klp/message.h>
+
+enum { KLP_FRAME_HEADER = 4, KLP_FRAME_MORE = 0x80, KLP_CLASSES = 3, KLP_ITEM_MAX = KLP_MESSAGE_MAX + 65536 };
+enum klp_class { KLP_CLASS_CONTROL = 0, KLP_CLASS_INTERACTIVE = 1, KLP_CLASS_BULK = 2 };
+
+enum klp_frame_type {
+    KLP_FRAME_PING = 1,         /* 8 bytes, echoed */
+    KLP_FRAME_PONG = 2,
+    KLP_FRAME_CREDIT = 3,       /* u8 class, u64: total payload bytes of that class the other side may have sent */
+    KLP_FRAME_CLOSE = 4,        /* JSON {"error","text"} */
+    KLP_FRAME_HELLO = 5,        /* JSON {"features":[],"name","roles":[],"version"} */
+    KLP_FRAME_LOG = 6,          /* a log's text from some event on */
+    KLP_FRAME_LOG_REQUEST = 7,  /* JSON {"from":n,"id":"..."} */
+    KLP_FRAME_STATEMENT = 8,    /* a statement's text */
+    KLP_FRAME_MESSAGE = 9,      /* u16 signature length, signature, body */
+    KLP_FRAME_BATCH = 10,       /* 64 bytes root signature, u16 count, then count times (u32 length, body) */
+    KLP_FRAME_RECEIPTS = 11,    /* 64 bytes signature, receipts body */
+};
+/* PING, PONG, CREDIT and CLOSE are exempt from credit and never cut. Unknown types of class bytes 0..2 are skipped. */
+
+struct klp_frame {
+    uint8_t type;
+    uint8_t klass;
+    bool more;
+    struct kos_bytes payload;   /* slice of the record */
+};
+
+/* Takes the next frame off a record's plaintext. 1 when there was one, 0 at the end, KOS_E_PROTOCOL. */
+int32_t klp_frame_next(struct kos_bytes *rest, struct klp_frame *ret_frame);
+/* Writes header and payload; returns bytes written or KOS_E_LIMIT. */
+int32_t klp_frame_put(uint8_t *out, size_t cap, uint8_t type, uint8_t klass, bool more, struct kos_bytes payload);
+
+/* Puts items together, per class. Bounded: at most `max_bytes` of one item. */
+struct klp_assembly;
+struct klp_assembly *klp_assembly_new(size_t max_bytes);
+void klp_assembly_free(struct klp_assembly *assembly);
+/* 1: *ret_item (payload whole, valid until the next call for this class) is complete; 0: more to come;
+ * KOS_E_PROTOCOL (type changed within an item), KOS_E_LIMIT. A frame that is a whole item costs no copy. */
+int32_t klp_assembly_take(struct klp_assembly *assembly, const struct klp_frame *frame, struct klp_frame *ret_item);
+
+/* Items' insides. */
+int32_t klp_item_message(struct kos_bytes item, struct kos_bytes *ret_body, struct kos_bytes *ret_signature);
+struct klp_item_batch { struct kos_bytes signature; uint32_t count; struct kos_bytes rest; };
+int32_t klp_item_batch(struct kos_bytes item, struct klp_item_batch *ret_batch);
+int32_t klp_item_batch_next(struct klp_item_batch *batch, struct kos_bytes *ret_body); /* 1, 0 at the end, KOS_E_PROTOCOL */
+
+#endif

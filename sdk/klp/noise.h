@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sessions' cryptography (klp(7), "Session"): Noise_XX_25519_AESGCM_SHA256 and Noise_IK_25519_AESGCM_SHA256
+ * (Noise revision 34), then records. No clock, no socket: bytes in, bytes out.
+ */
+#ifndef KLP_NOISE_H
+#define KLP_NOISE_H
+
+#include <klp/log.h>
+
+enum { KLP_NOISE_MAX = 65535, KLP_RECORD_PLAIN_MAX = 65535 - 16, KLP_RECORD_OVERHEAD = 2 + 16, KLP_RECORD_DATAGRAM_OVERHEAD = 8 + 16 };
+enum klp_noise_pattern { KLP_NOISE_XX = 1, KLP_NOISE_IK = 2 };
+
+/* One handshake. Any failure leaves it dead: wiped, every later call KOS_E_STATE. */
+struct klp_noise;
+/* `remote_static` only for the initiator of IK, else NULL. The prologue is KLP's: "KLP/1" and a byte for the pattern;
+ * klp_noise_new_raw takes any prologue (test vectors, other protocols). */
+struct klp_noise *klp_noise_new(int32_t pattern, bool initiator, const uint8_t static_secret[32], const uint8_t *remote_static, struct klp_random random);
+struct klp_noise *klp_noise_new_raw(int32_t pattern, bool initiator, struct kos_bytes prologue, const uint8_t static_secret[32], const uint8_t *remote_static, struct klp_random random);
+void klp_noise_free(struct klp_noise *noise);
+/* Whose turn: true when the next act is klp_noise_write. */
+bool klp_noise_writes(const struct klp_noise *noise);
+bool klp_noise_done(const struct klp_noise *noise);
+int32_t klp_noise_write(struct klp_noise *noise, struct kos_bytes payload, uint8_t *out, size_t cap, size_t *ret_len);
+int32_t klp_noise_read(struct klp_noise *noise, struct kos_bytes message, uint8_t *out_payload, size_t cap, size_t *ret_len);
+/* KOS_E_STATE until the peer's static key was received. */
+int32_t klp_noise_remote(const struct klp_noise *noise, uint8_t ret_static[32]);
+/* Channel binding: the final h. */
+int32_t klp_noise_hash(const struct klp_noise *noise, uint8_t ret_hash[32]);
+
+/* Proof of identity inside the payloads of messages 2 and 3 (IK: 1 and 2): KLP-ID, log head, signature under
+ * KLP_TAG_NOISE over {"event":n,"head":"0x..","id":"...","static":"0x.."}. Fixed binary layout, 16 + 8 + 32 + 64 bytes. */
+enum { KLP_PROOF_LEN = 120 };
+struct klp_proof { struct klp_id id; uint64_t event; struct klp_digest head; uint8_t signature[KLP_SIGNATURE_LEN]; };
+int32_t klp_proof_make(const struct klp_log *log, const struct klp_secret *current, const uint8_t static_public[32], uint8_t out[KLP_PROOF_LEN]);
+int32_t klp_proof_parse(struct kos_bytes bytes, struct klp_proof *ret_proof);
+/* Once the log is known: KOS_E_SIGNATURE, KOS_E_GAP (head beyond the log), KOS_E_DUPLICITY (another digest at head),
+ * KOS_E_REVOKED, KOS_E_FROZEN, KOS_E_STALE (the key of an older event whose grace is over). */
+int32_t klp_proof_verify(const struct klp_proof *proof, const struct klp_log *log, const uint8_t static_public[32], int64_t now);
+
+/* Records after the handshake: one direction each. Keys change by counter: epoch = counter >> 20, next key by Noise REKEY. */
+struct klp_record;
+/* Takes both directions out of a finished handshake; the handshake is wiped. */
+int32_t klp_noise_split(struct klp_noise *noise, struct klp_record **ret_send, struct klp_record **ret_receive);
+void klp_record_free(struct klp_record *record);
+uint64_t klp_record_counter(const struct klp_record *record);
+/* Streams: u16 length (of what follows), ciphertext and tag. Writes plain.len + KLP_RECORD_OVERHEAD bytes. In place:
+ * `plain` may lie at out + 2. */
+int32_t klp_record_seal(struct klp_record *record, struct kos_bytes plain, uint8_t *out);
+/* `sealed` without the length. In place allowed. */
+int32_t klp_record_open(struct klp_record *record, struct kos_bytes sealed, uint8_t *out, size_t *ret_len);
+/* Datagrams: u64 counter, ciphertext and tag; a window of 1024 against replay: KOS_E_REPLAYED. */
+int32_t klp_record_seal_datagram(struct klp_record *record, struct kos_bytes plain, uint8_t *out);
+int32_t klp_record_open_datagram(struct klp_record *record, struct kos_bytes datagram, uint8_t *out, size_t *ret_len);
+
+#endif
