@@ -1,1 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
+libkos_la_SOURCES += runtime/core/env.h runtime/core/env.c runtime/core/loop.h runtime/core/loop.c \
+  runtime/core/manual.h runtime/core/manual.c runtime/core/buf.h runtime/core/buf.c runtime/core/files.c runtime/core/pool.c runtime/core/pool.h

@@ -11,7 +11,6 @@
 
 enum {
     KLP_TYPE_MAX = 64,                      /* [A-Z][A-Z0-9_]* */
-    KLP_MESSAGE_LIFE_MAX_MS_DAYS = 30,
     KLP_BATCH_MAX = 1024,                   /* leaves under one signature */
     KLP_BATCH_SIGNATURE_MAX = 64 + 4 + 4 + 4 + 10 * 32,
 };
