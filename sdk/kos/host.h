@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the host does for every plugin: the table that init receives. Pass the table itself as `host`. Since 1.0.
+ */
+#ifndef KOS_HOST_H
+#define KOS_HOST_H
+
+#include <kos/abi.h>
+
+enum { KOS_STATE_KEY_MAX = 256, KOS_STATE_VALUE_MAX = 1 << 20, KOS_TX_MAX_BYTES = 4 << 20, KOS_LOG_TEXT_MAX = 512, KOS_TIMERS_MAX = 65536 };
+
+/* A message to be sent, as a handler or bridge drafts it. The host fills source, signature and the rest. */
+struct kos_draft {
+    uint32_t size;
+    int32_t klass;                        /* 1 interactive, 2 bulk */
+    uint8_t id[KOS_ID_BYTES];             /* of your choosing (kos_host.random), so that you can wait for its outcome */
+    uint8_t reply_to[KOS_ID_BYTES];       /* the message this answers; zeros: none */
+    uint8_t from_agent[KOS_ID_BYTES];     /* sign as this local agent; zeros: as the node */
+    const char *type;                     /* [A-Z][A-Z0-9_]* */
+    const char *target;                   /* klp:// address */
+    uint8_t target_id[KOS_ID_BYTES];      /* when known; zeros: the host resolves `target` */
+    struct kos_bytes payload;             /* canonical JSON object (RFC 8785); checked */
+    int64_t expires_in_ms;                /* 1 .. 30 days */
+    double trust_required;                /* the router gives it only to a target at or above this score; 0: no demand */
+    const char *trace;                    /* W3C traceparent; NULL: none */
+};
+
+enum kos_verdict {
+    KOS_ACCEPT = 1,  /* done with it */
+    KOS_REJECT = 2,  /* refuse: the sender gets a signed error with `error` and `text` */
+    KOS_DEFER = 3,   /* hand it to me again after retry_ms */
+};
+
+struct kos_host {
+    uint32_t size;
+    uint32_t abi;                         /* KOS_ABI of the host */
+    void *ctx;                            /* the host's; opaque */
+
+    /* A feature of the host by name ("kos.transport.host/1"), a const table that begins with `uint32_t size`, valid as
+     * long as the plugin instance; NULL when this host, or the policy's rights, do not give it. */
+    const void *(*feature)(const struct kos_host *host, const char *name);
+
+    /* One line, cut at KOS_LOG_TEXT_MAX; bounded per second. Never a secret or a payload. */
+    void (*log)(const struct kos_host *host, int32_t level, const char *text);
+    int64_t (*now_ms)(const struct kos_host *host);    /* Unix ms, may jump */
+    uint64_t (*mono_ns)(const struct kos_host *host);  /* never goes back */
+    void (*random)(const struct kos_host *host, void *out, size_t len_bytes);
+
+    /* One-shot timers with ids of yours; setting again moves it. Fires as kos_plugin.timer. */
+    void (*timer_set)(const struct kos_host *host, uint64_t timer, uint64_t delay_ms);
+    void (*timer_stop)(const struct kos_host *host, uint64_t timer);
+
+    /* Watches a descriptor of this process, level-triggered: kos_plugin.ready. events 0 ends the watch; end it before
+     * closing the descriptor. KOS_E_LIMIT, KOS_E_INVALID. */
+    int32_t (*watch)(const struct kos_host *host, int32_t fd, int32_t events);
+
+    /* From any thread: kos_plugin.posted(self, cookie) soon on the loop. */
+    void (*post)(const struct kos_host *host, uint64_t cookie);
+
+    /* Completes an operation the host submitted (the header of each kind says with what result). An id that is not open
+     * is a broken rule: the host logs it and cuts a cell off. */
+    void (*complete)(const struct kos_host *host, uint64_t op, int32_t status, struct kos_bytes result);
+    /* Says, after kos_plugin.stop, that nothing is open any more and fini may come. */
+    void (*stopped)(const struct kos_host *host);
+
+    /* Opens a socket or device that the policy granted: kos_plugin.opened(op, status, fd, text); the descriptor is the
+     * plugin's to close, non-blocking and close-on-exec.
+     *   tcp-listen://HOST:PORT (right "listen")  tcp://HOST:PORT (right "connect"; names are resolved)
+     *   udp://HOST:PORT bound (right "listen")   device:/dev/NAME (right "device")                                   */
+    void (*open)(const struct kos_host *host, const char *what, uint64_t op);
+
+    /* Key-value state of this plugin: durable, its own. Results come as kos_plugin.completed. get: the value, or
+     * KOS_E_NOTFOUND. scan: at most `limit` pairs with the prefix, from `from` on (inclusive; empty: the first), as
+     * pairs read by kos_pair_next(). */
+    void (*state_get)(const struct kos_host *host, struct kos_bytes key, uint64_t op);
+    void (*state_scan)(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op);
+
+    /* Secrets of this plugin, kept like keys. put with an empty value removes. */
+    void (*secret_get)(const struct kos_host *host, const char *name, uint64_t op);
+    void (*secret_put)(const struct kos_host *host, const char *name, struct kos_bytes value, uint64_t op);
+    /* Ed25519/P-256 signature by the node ("node") or a local agent (its KLP-ID text) over "plugin/<plugin name>" 0x00
+     * SHA-256(body): never usable as a KLP record. Result: 64 bytes. Right "sign". */
+    void (*sign)(const struct kos_host *host, const char *key, struct kos_bytes body, uint64_t op);
+
+    /* Transactions: all or nothing, durable before `completed(op, KOS_OK)`. What goes wrong in a step shows at commit. A
+     * refusal (KOS_E_LIMIT, KOS_E_BUSY, KOS_E_NOSPACE, KOS_E_INVALID, ...) means none of it happened. */
+    void (*tx_begin)(const struct kos_host *host, uint64_t tx);
+    void (*tx_put)(const struct kos_host *host, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
+    void (*tx_delete)(const struct kos_host *host, uint64_t tx, struct kos_bytes key);
+    /* Right "send". Policy and address are checked at commit: KOS_E_DENIED, KOS_E_NOTFOUND, KOS_E_TRUST. */
+    void (*tx_send)(const struct kos_host *host, uint64_t tx, const struct kos_draft *draft);
+    /* Decides about a message (kos_handler.handle) or takes note of an outcome (kos_handler.outcome; ACCEPT). */
+    void (*tx_verdict)(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
+    void (*tx_commit)(const struct kos_host *host, uint64_t tx, uint64_t op);
+    void (*tx_abort)(const struct kos_host *host, uint64_t tx);
+};
+
+/* Steps through the result of state_scan: u32 key length, key, u32 value length, value, native byte order. 1, 0 at the
+ * end, KOS_E_INVALID. */
+static inline int32_t kos_pair_next(struct kos_bytes *rest, struct kos_bytes *ret_key, struct kos_bytes *ret_value)
+{
+    struct kos_bytes *out[2] = { ret_key, ret_value };
+    if (rest->len == 0)
+        return 0;
+    for (int i = 0; i < 2; i++) {
+        uint32_t n;
+        if (rest->len < sizeof n)
+            return KOS_E_INVALID;
+        memcpy(&n, rest->data, sizeof n);
+        if (rest->len - sizeof n < n)
+            return KOS_E_INVALID;
+        *out[i] = kos_bytes(rest->data + sizeof n, n);
+        *rest = kos_bytes(rest->data + sizeof n + n, rest->len - sizeof n - n);
+    }
+    return 1;
+}
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Vector backends hold collections of vectors and find near ones. Spaces never mix: a collection is opened with its model,
+ * dimension and metric. All operations complete by kos_host.complete with the result named here. Since 1.0.
+ */
+#ifndef KOS_VECTOR_H
+#define KOS_VECTOR_H
+
+#include <kos/host.h>
+
+#define KOS_VECTOR "kos.vector/1"
+
+enum kos_metric { KOS_METRIC_L2 = 1, KOS_METRIC_IP = 2, KOS_METRIC_COSINE = 3 };
+
+struct kos_space {
+    uint32_t size;
+    uint8_t model[32];          /* digest of the embedding model */
+    uint32_t dimension;         /* floats per vector */
+    int32_t metric;
+    int32_t normalised;         /* 1: vectors come with length 1 */
+};
+
+struct kos_item {
+    uint32_t size;
+    uint32_t flags;             /* 1: tombstone */
+    struct kos_bytes id;        /* at most 128 bytes */
+    uint64_t version;           /* a lower or equal one than stored is ignored */
+    const float *vector;        /* dimension floats; NULL for a tombstone */
+    struct kos_bytes metadata;  /* canonical JSON object, at most 16 KiB */
+    uint8_t digest[32];         /* of the signed origin */
+};
+
+struct kos_query {
+    uint32_t size;
+    uint32_t k;
+    const float *vector;
+    struct kos_bytes filter;    /* canonical JSON object: member = value, all must hold; empty: none */
+    uint32_t effort;            /* backend's own scale, 0 its default */
+};
+
+struct kos_vector {
+    uint32_t size;
+    /* `collection` is the host's id for it until close. Result: u64 count of items. */
+    void (*open)(void *self, uint64_t op, uint64_t collection, const char *name, const struct kos_space *space);
+    void (*close)(void *self, uint64_t op, uint64_t collection);
+    /* All or nothing, durable on completion. Result: u32 count taken. */
+    void (*upsert)(void *self, uint64_t op, uint64_t collection, const struct kos_item *const *items, uint32_t count);
+    /* Result: the item as kos_pair: key = id, value = u64 version, u32 flags, digest, floats, metadata. */
+    void (*get)(void *self, uint64_t op, uint64_t collection, struct kos_bytes id);
+    void (*remove)(void *self, uint64_t op, uint64_t collection, struct kos_bytes id, uint64_t version);
+    /* Result: pairs, nearest first: key = id, value = float distance, then metadata. */
+    void (*query)(void *self, uint64_t op, uint64_t collection, const struct kos_query *query);
+    /* Items by digest order within [from, to), at most limit. Result: pairs as of get. */
+    void (*scan)(void *self, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32], uint32_t limit);
+    /* Result: 32-byte fingerprint and u64 count of [from, to). */
+    void (*fingerprint)(void *self, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32]);
+    /* A consistent copy into a directory the host grants; queries go on. */
+    void (*snapshot)(void *self, uint64_t op, uint64_t collection, const char *directory);
+    /* Result: canonical JSON object. */
+    void (*stats)(void *self, uint64_t op, uint64_t collection);
+};
+
+#endif
