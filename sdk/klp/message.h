@@ -12,7 +12,8 @@
 enum {
     KLP_TYPE_MAX = 64,                      /* [A-Z][A-Z0-9_]* */
     KLP_BATCH_MAX = 1024,                   /* leaves under one signature */
-    KLP_BATCH_SIGNATURE_MAX = 64 + 4 + 4 + 4 + 10 * 32,
+    KLP_BATCH_SIGNATURE_MAX = 64 + 4 + 4 + 10 * 32,
+    KLP_BATCH_NODES_MAX = 2 * KLP_BATCH_MAX + 16, /* of a whole tree, odd nodes counted again on each level */
 };
 #define KLP_MESSAGE_LIFE_MAX_MS INT64_C(2592000000)   /* expires - created */
 #define KLP_CLOCK_SKEW_MAX_MS   INT64_C(300000)       /* created may lie this far ahead of the receiver's clock */
@@ -52,18 +53,26 @@ int32_t klp_message_to_text(struct kos_bytes body, struct kos_bytes signature, u
 /* Merkle trees of RFC 9162 section 2.1 (SHA-256, 0x00 leaf and 0x01 node prefixes). */
 void klp_merkle_leaf(struct kos_bytes data, struct klp_digest *ret_hash);
 void klp_merkle_root(const struct klp_digest *leaves, size_t count, struct klp_digest *ret_root);
-/* Path of leaf `index`; returns its length, at most 64. */
+void klp_merkle_node(const struct klp_digest *left, const struct klp_digest *right, struct klp_digest *ret_hash);
+/* Path of leaf `index`; returns its length, at most 64. Costs the whole tree: for many paths of one run klp_batch_tree(). */
 size_t klp_merkle_path(const struct klp_digest *leaves, size_t count, size_t index, struct klp_digest *ret_path);
 /* KOS_E_INVALID when index >= size or the path's length is wrong. */
 int32_t klp_merkle_root_from_path(const struct klp_digest *leaf, uint64_t index, uint64_t size, const struct klp_digest *path, size_t path_len, struct klp_digest *ret_root);
+/* KOS_E_INVALID unless the first tree is a beginning of the second; size1 = 0 is refused. */
 int32_t klp_merkle_consistency(uint64_t size1, uint64_t size2, const struct klp_digest *root1, const struct klp_digest *root2, const struct klp_digest *path, size_t path_len);
 
 /* Batch signatures: leaf data of a message is "klp-msg/1" 0x00 SHA-256(body); the key signs root and u32 size under
  * KLP_TAG_BATCH; the signature of message i is 64 bytes, u32 size, u32 index, path. `digests[i]` = SHA-256(body i). */
 int32_t klp_batch_sign(const struct klp_secret *secret, const struct klp_digest *digests, size_t count, uint8_t ret_signature[KLP_SIGNATURE_LEN]);
 int32_t klp_batch_verify(const struct klp_public *key, const struct klp_digest *digests, size_t count, struct kos_bytes signature /* 64 */);
-/* Signature of one message out of the run, good by itself. Returns its length. */
+/* One message by the signature that klp_batch_extract() made. KOS_E_SIGNATURE. */
+int32_t klp_batch_verify_one(const struct klp_public *key, const struct klp_digest *digest, struct kos_bytes signature);
+/* Signature of one message out of the run, good by itself. Returns its length. KOS_E_LIMIT (count is 0 or more than
+ * KLP_BATCH_MAX), KOS_E_INVALID (index). */
 int32_t klp_batch_extract(const struct klp_digest *digests, size_t count, size_t index, const uint8_t root_signature[KLP_SIGNATURE_LEN], uint8_t ret_signature[KLP_BATCH_SIGNATURE_MAX]);
+/* The same for many messages of one run: the tree is made once. */
+int32_t klp_batch_tree(const struct klp_digest *digests, size_t count, struct klp_digest ret_nodes[KLP_BATCH_NODES_MAX]);
+int32_t klp_batch_extract_from(const struct klp_digest *nodes, size_t count, size_t index, const uint8_t root_signature[KLP_SIGNATURE_LEN], uint8_t ret_signature[KLP_BATCH_SIGNATURE_MAX]);
 
 /* Receipts: what a host says, signed under "klp-receipt/1", of messages it was handed. One for many.
  * Body: {"created","event","node":"<id>","receipts":[{"digest":"0x..","error"?,"id","text"?}]} */
