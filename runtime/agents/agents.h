@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Agents of this node: registry, executors, audit trail. How processes are started is a launcher's business (spawn/).
+ */
+#ifndef KOS_AGENTS_AGENTS_H
+#define KOS_AGENTS_AGENTS_H
+
+#include <jansson.h>
+#include <kos/agents.h>
+#include "trust/trust.h"
+
+struct kos_agents;
+
+enum kos_executor { KOS_EXEC = 1 /* sh -c, a process per task */, KOS_STDIO = 2 /* one process, JSON lines */ };
+
+/* ---- processes ---- */
+struct kos_process;
+struct kos_launch {
+    const char *name;                 /* the agent's label, for logs */
+    const char *command;              /* run by sh -c; nothing of a message is ever in it */
+    const char *directory;            /* its own, read-write; $HOME and working directory */
+    uint64_t memory_bytes, file_bytes, open_files, processes, cpu_seconds;  /* limits; 0 default */
+    void *arg;
+    /* All on the loop, never inside a call below. out: at most what was credited. exited comes last, exactly once, when the
+     * process has ended and both pipes are drained: status as waitpid's. */
+    void (*out)(void *arg, struct kos_bytes bytes);
+    void (*err)(void *arg, struct kos_bytes bytes);
+    void (*writable)(void *arg);      /* all that was written to stdin went out */
+    void (*exited)(void *arg, int32_t wait_status, struct kos_error *error /* NULL: it ran */);
+};
+struct kos_launcher;
+struct kos_launcher_ops {
+    int32_t (*start)(struct kos_launcher *launcher, const struct kos_launch *launch, struct kos_process **ret_process, struct kos_error *ret_error);
+    int32_t (*write)(struct kos_process *process, struct kos_bytes bytes);   /* taken whole into a bounded buffer (1 MiB + one message) or KOS_E_BUSY */
+    void (*close_stdin)(struct kos_process *process);                        /* after what was written */
+    void (*credit)(struct kos_process *process, uint64_t bytes);             /* stdout may deliver so many more */
+    void (*kill)(struct kos_process *process, bool now);                     /* the whole group: SIGTERM, SIGKILL after 2 s; now: SIGKILL */
+};
+struct kos_launcher { const struct kos_launcher_ops *ops; };
+
+/* ---- the registry ---- */
+struct kos_agent_spec {
+    const char *name;                 /* a label */
+    const char *const *skills;        /* NULL-terminated, 1 to 64 of [a-z0-9-] */
+    int32_t executor;
+    const char *command;
+    double trust_required;            /* 0 to 10 */
+    uint32_t concurrency;             /* 1 to 256 */
+    uint64_t output_max_bytes;        /* 0: 64 MiB */
+};
+struct kos_agents_options {
+    const char *directory;            /* state/agents: each agent's own directory below, by id */
+    const char *node_name;            /* for addresses: klp://agent.NAME.node_name */
+};
+
+/* Loads the registry from the store ("agent" space). */
+int32_t kos_agents_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_launcher *launcher, const struct kos_agents_options *options, struct kos_agents **ret_agents, struct kos_error *ret_error);
+void kos_agents_free(struct kos_agents *agents);
+/* Ends all runs and processes (KOS_E_INTERRUPTED); done when the last is gone. */
+void kos_agents_stop(struct kos_agents *agents, void (*done)(void *arg), void *arg);
+/* Makes identity (keys_agent_new), directory and record. done(status) when durable. KOS_E_EXISTS, KOS_E_INVALID. */
+int32_t kos_agents_add(struct kos_agents *agents, const struct kos_agent_spec *spec, void (*done)(void *arg, int32_t status), void *arg, struct klp_id *ret_id, struct kos_error *ret_error);
+/* Cancels its runs, revokes its log, keeps log and audit trail. */
+int32_t kos_agents_remove(struct kos_agents *agents, const char *name, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error);
+/* [{id, did, name, address, skills, executor, trust_required, concurrency, running, done, failed, audit{seq, head}}] */
+json_t *kos_agents_list(struct kos_agents *agents);
+/* Called after each change of the set (for the node record). */
+void kos_agents_on_change(struct kos_agents *agents, void (*changed)(void *arg), void *arg);
+
+const struct kos_agent_info *kos_agents_by_id(struct kos_agents *agents, const uint8_t id[KOS_ID_BYTES]);
+const struct kos_agent_info *kos_agents_by_name(struct kos_agents *agents, const char *name);
+size_t kos_agents_count(struct kos_agents *agents);
+const struct kos_agent_info *kos_agents_at(struct kos_agents *agents, size_t index);
+
+/* ---- runs: kos.agents/1 behind the host. `owner` tells plugins apart, ids are the owner's. ---- */
+struct kos_agents_owner;
+struct kos_agents_owner_ops {
+    void (*output)(struct kos_agents_owner *owner, uint64_t run, int32_t kind, struct kos_bytes bytes);
+    void (*ended)(struct kos_agents_owner *owner, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32]);
+};
+struct kos_agents_owner { const struct kos_agents_owner_ops *ops; };
+void kos_agents_run(struct kos_agents *agents, struct kos_agents_owner *owner, uint64_t run, const struct kos_run *r);
+void kos_agents_credit(struct kos_agents *agents, struct kos_agents_owner *owner, uint64_t run, uint64_t bytes);
+void kos_agents_cancel(struct kos_agents *agents, struct kos_agents_owner *owner, uint64_t run);
+
+/* ---- the audit trail: space "audit", key id || u64 seq big-endian, value {"entry":{...,"prior":"0x.."},"signature":"0x.."} ----
+ * entry: {agent, at, event ("run"|"ended"|"added"|...), input (digest), output (digest), prior, seq, source, status, task}. */
+int32_t kos_audit_append(struct kos_store *store, struct kos_tx *tx, const struct kos_identity *agent, struct kos_bytes fields /* canonical object without agent, at, prior, seq */, int64_t at, struct klp_digest *ret_digest);
+/* Reads the chain through: digests, order, signatures. */
+int32_t kos_audit_check(struct kos_store *store, const struct klp_log *agent, uint64_t *ret_entries, struct kos_error *ret_error);
+
+#endif

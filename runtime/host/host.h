@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The host of plugins: loads modules, checks settings and rights, and joins them to mesh, agents and control. The
+ * backend (local.c: in this process; a cell later) is an implementation of one interface, backend.h; nothing above it
+ * knows which one serves a plugin.
+ */
+#ifndef KOS_HOST_HOST_H
+#define KOS_HOST_HOST_H
+
+#include <jansson.h>
+#include <kos/plugin.h>
+#include <kos/control.h>
+#include "agents/agents.h"
+#include "mesh/mesh.h"
+
+struct kos_hosting; /* the room's object */
+
+struct kos_hosting_options {
+    const char *plugin_dir;            /* where relative module names are looked up */
+    const char *secrets_dir;           /* keys/secrets */
+};
+
+int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh, struct kos_agents *agents, const struct kos_hosting_options *options, struct kos_hosting **ret_hosting, struct kos_error *ret_error);
+void kos_hosting_free(struct kos_hosting *hosting);
+/* Loads and initialises all plugins of the policy; all or nothing: the error names plugin, file, line, reason. */
+int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error);
+void kos_hosting_start(struct kos_hosting *hosting);
+void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void *arg);   /* stop all, wait for stopped, fini; 5 s at most, then says who hangs */
+struct kos_carrier *kos_hosting_carrier(struct kos_hosting *hosting);
+struct kos_sink *kos_hosting_sink(struct kos_hosting *hosting);
+/* [{name, id, version, kinds[], hosting: "process"|"cell", rights[], types[], state, operations}] */
+json_t *kos_hosting_list(struct kos_hosting *hosting);
+
+/* Describes a module without starting it: {id, name, version, summary, abi, kinds[], settings[], rights[], types[]...}. Errors
+ * name the file and what is wrong (not a shared object, missing symbol NAME, major 2 where 1 is needed, ...). Runs the
+ * module's constructors in a child process of its own, with limits and no rights. */
+int32_t kos_plugin_describe(const char *path, json_t **ret_description, struct kos_error *ret_error);
+
+/* Control methods of plugins, for control/. call ids are the caller's. */
+struct kos_plugin_reply {
+    void (*reply)(struct kos_plugin_reply *to, int32_t status, struct kos_bytes parameters, const char *text, bool continues);
+};
+typedef void kos_control_each(void *arg, const char *interface_name, const char *description);
+void kos_hosting_interfaces(struct kos_hosting *hosting, kos_control_each *each, void *arg);
+/* 0 with *ret_call, or KOS_E_NOTFOUND. `to` must live until the last reply or hangup. */
+int32_t kos_hosting_call(struct kos_hosting *hosting, const char *interface_name, const char *method, struct kos_bytes parameters, uint32_t flags, struct kos_plugin_reply *to, uint64_t *ret_call);
+void kos_hosting_hangup(struct kos_hosting *hosting, uint64_t call);
+
+#endif
