@@ -9,11 +9,11 @@
 #include <check.h>
 #include <stdlib.h>
 
-#define TESTS(name, ...)                                                                     \
+#define TESTS(title_, ...)                                                                   \
     int main(void)                                                                           \
     {                                                                                        \
         const TTest *const all_[] = { __VA_ARGS__ };                                         \
-        Suite *suite_ = suite_create(name);                                                  \
+        Suite *suite_ = suite_create(title_);                                                \
         for (size_t i_ = 0; i_ < sizeof all_ / sizeof *all_; i_++) {                         \
             TCase *tcase_ = tcase_create(all_[i_]->name);                                    \
             tcase_add_test(tcase_, all_[i_]);                                                \

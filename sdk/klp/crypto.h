@@ -96,11 +96,19 @@ int32_t klp_verify(const struct klp_public *key, const char *tag, struct kos_byt
 int32_t klp_sign_raw(const struct klp_secret *secret, struct kos_bytes data, uint8_t ret_signature[KLP_SIGNATURE_LEN]);
 int32_t klp_verify_raw(const struct klp_public *key, struct kos_bytes data, struct kos_bytes signature);
 
-/* Text codings. Encoders write a NUL; decoders accept exactly the canonical text and nothing else. */
+/* Text codings. Encoders write a NUL; decoders accept exactly the canonical text and nothing else:
+ * KOS_E_SYNTAX, or KOS_E_LIMIT when cap is too small. `ret_len` may be NULL. Hex is lower case. */
 void klp_hex(struct kos_bytes data, char *ret_text /* 2 * len + 1 */);
 int32_t klp_unhex(struct kos_bytes text, uint8_t *ret_data, size_t cap, size_t *ret_len);
 /* Standard base64 (RFC 4648 section 4) with padding; spare bits zero. */
 size_t klp_base64(struct kos_bytes data, char *ret_text /* 4 * ((len + 2) / 3) + 1 */);
 int32_t klp_unbase64(struct kos_bytes text, uint8_t *ret_data, size_t cap, size_t *ret_len);
+/* Lower-case base32 (RFC 4648 section 6) without padding; spare bits zero. */
+size_t klp_base32(struct kos_bytes data, char *ret_text /* (8 * len + 4) / 5 + 1 */);
+int32_t klp_unbase32(struct kos_bytes text, uint8_t *ret_data, size_t cap, size_t *ret_len);
+/* Base58btc, of at most KLP_BASE58_MAX bytes. klp_base58 returns the length of the text, or KOS_E_LIMIT. */
+enum { KLP_BASE58_MAX = 256 };
+int32_t klp_base58(struct kos_bytes data, char *ret_text, size_t cap);
+int32_t klp_unbase58(struct kos_bytes text, uint8_t *ret_data, size_t cap, size_t *ret_len);
 
 #endif

@@ -19,3 +19,19 @@ sdk_klp_libklp_la_SOURCES += sdk/klp/noise.c sdk/klp/record.c sdk/klp/proof.c sd
 
 KLP_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CHECK_CFLAGS) -I$(srcdir)/tests -DKOS_TEST_SRCDIR='"$(abs_srcdir)"'
 KLP_TEST_LIBS = sdk/klp/libklp.la $(CHECK_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(OPENSSL_LIBS)
+
+# primitives and codings: tests
+if HAVE_CHECK
+KLP_CORE_TESTS = sdk/klp/crypto_test sdk/klp/codec_test sdk/klp/id_test
+check_PROGRAMS += $(KLP_CORE_TESTS)
+TESTS += $(KLP_CORE_TESTS)
+sdk_klp_crypto_test_SOURCES = sdk/klp/crypto_test.c
+sdk_klp_crypto_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_crypto_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_codec_test_SOURCES = sdk/klp/codec_test.c
+sdk_klp_codec_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_codec_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_id_test_SOURCES = sdk/klp/id_test.c
+sdk_klp_id_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_id_test_LDADD = $(KLP_TEST_LIBS)
+endif
