@@ -9,7 +9,7 @@
 #include <kos/agents.h>
 #include "trust/trust.h"
 
-struct kos_agents;
+struct kos_registry;
 
 enum kos_executor { KOS_EXEC = 1 /* sh -c, a process per task */, KOS_STDIO = 2 /* one process, JSON lines */ };
 
@@ -54,23 +54,23 @@ struct kos_agents_options {
 };
 
 /* Loads the registry from the store ("agent" space). */
-int32_t kos_agents_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_launcher *launcher, const struct kos_agents_options *options, struct kos_agents **ret_agents, struct kos_error *ret_error);
-void kos_agents_free(struct kos_agents *agents);
+int32_t kos_agents_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_launcher *launcher, const struct kos_agents_options *options, struct kos_registry **ret_agents, struct kos_error *ret_error);
+void kos_agents_free(struct kos_registry *agents);
 /* Ends all runs and processes (KOS_E_INTERRUPTED); done when the last is gone. */
-void kos_agents_stop(struct kos_agents *agents, void (*done)(void *arg), void *arg);
+void kos_agents_stop(struct kos_registry *agents, void (*done)(void *arg), void *arg);
 /* Makes identity (keys_agent_new), directory and record. done(status) when durable. KOS_E_EXISTS, KOS_E_INVALID. */
-int32_t kos_agents_add(struct kos_agents *agents, const struct kos_agent_spec *spec, void (*done)(void *arg, int32_t status), void *arg, struct klp_id *ret_id, struct kos_error *ret_error);
+int32_t kos_agents_add(struct kos_registry *agents, const struct kos_agent_spec *spec, void (*done)(void *arg, int32_t status), void *arg, struct klp_id *ret_id, struct kos_error *ret_error);
 /* Cancels its runs, revokes its log, keeps log and audit trail. */
-int32_t kos_agents_remove(struct kos_agents *agents, const char *name, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error);
+int32_t kos_agents_remove(struct kos_registry *agents, const char *name, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error);
 /* [{id, did, name, address, skills, executor, trust_required, concurrency, running, done, failed, audit{seq, head}}] */
-json_t *kos_agents_list(struct kos_agents *agents);
+json_t *kos_agents_list(struct kos_registry *agents);
 /* Called after each change of the set (for the node record). */
-void kos_agents_on_change(struct kos_agents *agents, void (*changed)(void *arg), void *arg);
+void kos_agents_on_change(struct kos_registry *agents, void (*changed)(void *arg), void *arg);
 
-const struct kos_agent_info *kos_agents_by_id(struct kos_agents *agents, const uint8_t id[KOS_ID_BYTES]);
-const struct kos_agent_info *kos_agents_by_name(struct kos_agents *agents, const char *name);
-size_t kos_agents_count(struct kos_agents *agents);
-const struct kos_agent_info *kos_agents_at(struct kos_agents *agents, size_t index);
+const struct kos_agent_info *kos_agents_by_id(struct kos_registry *agents, const uint8_t id[KOS_ID_BYTES]);
+const struct kos_agent_info *kos_agents_by_name(struct kos_registry *agents, const char *name);
+size_t kos_agents_count(struct kos_registry *agents);
+const struct kos_agent_info *kos_agents_at(struct kos_registry *agents, size_t index);
 
 /* ---- runs: kos.agents/1 behind the host. `owner` tells plugins apart, ids are the owner's. ---- */
 struct kos_agents_owner;
@@ -79,9 +79,9 @@ struct kos_agents_owner_ops {
     void (*ended)(struct kos_agents_owner *owner, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32]);
 };
 struct kos_agents_owner { const struct kos_agents_owner_ops *ops; };
-void kos_agents_run(struct kos_agents *agents, struct kos_agents_owner *owner, uint64_t run, const struct kos_run *r);
-void kos_agents_credit(struct kos_agents *agents, struct kos_agents_owner *owner, uint64_t run, uint64_t bytes);
-void kos_agents_cancel(struct kos_agents *agents, struct kos_agents_owner *owner, uint64_t run);
+void kos_agents_run(struct kos_registry *agents, struct kos_agents_owner *owner, uint64_t run, const struct kos_run *r);
+void kos_agents_credit(struct kos_registry *agents, struct kos_agents_owner *owner, uint64_t run, uint64_t bytes);
+void kos_agents_cancel(struct kos_registry *agents, struct kos_agents_owner *owner, uint64_t run);
 
 /* ---- the audit trail: space "audit", key id || u64 seq big-endian, value {"entry":{...,"prior":"0x.."},"signature":"0x.."} ----
  * entry: {agent, at, event ("run"|"ended"|"added"|...), input (digest), output (digest), prior, seq, source, status, task}. */

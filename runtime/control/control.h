@@ -10,7 +10,7 @@
 
 enum { KOS_CONTROL_MESSAGE_MAX = 4 << 20, KOS_CONTROL_CLIENTS_MAX = 64 };
 
-struct kos_control;
+struct kos_varlink;
 struct kos_call; /* one method call; ends with the first answer that does not continue, or an error, or its client's end */
 
 /* An interface of methods. `call` must answer, now or later. */
@@ -24,9 +24,9 @@ struct kos_interface {
 
 /* path: the socket, made 0600 (or 0660 with group) in a directory of ours; a stale one is replaced, a live one is
  * KOS_E_LOCKED. Allowed: root, our own uid, members of `gid` when not -1. */
-int32_t kos_control_new(struct kos_env *env, const char *path, gid_t gid, struct kos_control **ret_control, struct kos_error *ret_error);
-void kos_control_free(struct kos_control *control);
-void kos_control_add(struct kos_control *control, const struct kos_interface *interface);   /* kept by reference */
+int32_t kos_varlink_new(struct kos_env *env, const char *path, gid_t gid, struct kos_varlink **ret_control, struct kos_error *ret_error);
+void kos_varlink_free(struct kos_varlink *control);
+void kos_varlink_add(struct kos_varlink *control, const struct kos_interface *interface);   /* kept by reference */
 /* Text of one NUL-framed message to a reply, without a socket: for tests and fuzzing. */
 
 bool kos_call_more(const struct kos_call *call);          /* the caller takes several answers */

@@ -20,7 +20,7 @@ struct kos_hosting_options {
     const char *secrets_dir;           /* keys/secrets */
 };
 
-int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh, struct kos_agents *agents, const struct kos_hosting_options *options, struct kos_hosting **ret_hosting, struct kos_error *ret_error);
+int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh, struct kos_registry *agents, const struct kos_hosting_options *options, struct kos_hosting **ret_hosting, struct kos_error *ret_error);
 void kos_hosting_free(struct kos_hosting *hosting);
 /* Loads and initialises all plugins of the policy; all or nothing: the error names plugin, file, line, reason. */
 int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error);
