@@ -19,7 +19,6 @@ struct kos_interface {
     const char *description;           /* varlink IDL, whole */
     void (*call)(void *self, struct kos_call *call, const char *method, json_t *parameters /* borrowed, an object */);
     void *self;
-    /* Interfaces known only later (plugins): asked when the name is not `name`; NULL else. */
 };
 
 /* path: the socket, made 0600 (or 0660 with group) in a directory of ours; a stale one is replaced, a live one is
@@ -27,8 +26,6 @@ struct kos_interface {
 int32_t kos_varlink_new(struct kos_env *env, const char *path, gid_t gid, struct kos_varlink **ret_control, struct kos_error *ret_error);
 void kos_varlink_free(struct kos_varlink *control);
 void kos_varlink_add(struct kos_varlink *control, const struct kos_interface *interface);   /* kept by reference */
-/* Text of one NUL-framed message to a reply, without a socket: for tests and fuzzing. */
-
 bool kos_call_more(const struct kos_call *call);          /* the caller takes several answers */
 void kos_call_reply(struct kos_call *call, json_t *parameters /* stolen; NULL: {} */);
 void kos_call_continue(struct kos_call *call, json_t *parameters /* stolen */);

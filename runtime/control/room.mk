@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-libkos_la_SOURCES += runtime/control/control.h
+libkos_la_SOURCES += runtime/control/control.h runtime/control/server.c runtime/control/client.c
