@@ -46,7 +46,7 @@ int32_t klp_message_verify(const struct klp_message *message, struct kos_bytes s
 /* Builds the body from the members (type, ids, texts, times, payload, seal...); `payload` must be canonical.
  * KOS_E_LIMIT with *ret_len = the room needed when cap is too small. */
 int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t cap, size_t *ret_len, struct kos_error *ret_error);
-/* Text form <-> wire form. `text` may be loose JSON. Outputs malloc'ed. */
+/* Text form <-> wire form. `text` may be loose JSON; *ret_signature_len is 0 when it is not signed. Outputs malloc'ed. */
 int32_t klp_message_from_text(struct kos_bytes text, uint8_t **ret_body, size_t *ret_body_len, uint8_t *ret_signature /* KLP_BATCH_SIGNATURE_MAX */, size_t *ret_signature_len, struct kos_error *ret_error);
 int32_t klp_message_to_text(struct kos_bytes body, struct kos_bytes signature, uint8_t **ret_text, size_t *ret_len, struct kos_error *ret_error);
 

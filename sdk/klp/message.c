@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Messages in their wire form: parsed in one pass without allocation, checked against clock and key, made.
+ */
+#include <klp/message.h>
+
+#include <klp/address.h>
+
+#include "member.h"
+
+/* Sorted, as klp_json_get_many() wants them. */
+enum { M_CREATED, M_EVENT, M_EXPIRES, M_ID, M_PAYLOAD, M_REPLY_TO, M_SEAL, M_SIGNATURE, M_SOURCE, M_SOURCE_ID, M_TARGET,
+       M_TARGET_ID, M_TRACE, M_TYPE, M_COUNT };
+static const char *const names[M_COUNT] = { "created", "event", "expires", "id", "payload", "reply_to", "seal", "signature",
+                                            "source", "source_id", "target", "target_id", "trace", "type" };
+#define BIT(member) (1u << (member))
+static const uint32_t optional = BIT(M_REPLY_TO) | BIT(M_SEAL) | BIT(M_SIGNATURE) | BIT(M_TRACE);
+
+enum { TRACE_LEN = 55 };
+
+/* [A-Z][A-Z0-9_]*, less than KLP_TYPE_MAX characters. */
+static bool type_ok(struct kos_bytes text)
+{
+    if (text.len == 0 || text.len >= KLP_TYPE_MAX || text.data[0] < 'A' || text.data[0] > 'Z')
+        return false;
+    for (size_t i = 1; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'))
+            return false;
+    }
+    return true;
+}
+
+static int32_t read_type(struct klp_json value, char ret_type[KLP_TYPE_MAX])
+{
+    struct kos_bytes text;
+    int32_t error = klp_json_plain(value, &text);
+    if (error < 0)
+        return error;
+    if (!type_ok(text))
+        return KOS_E_SYNTAX;
+    memcpy(ret_type, text.data, text.len);
+    ret_type[text.len] = '\0';
+    return 0;
+}
+
+/* A klp:// address by id or name; one by id must be the id that stands beside it. */
+static int32_t check_address(struct kos_bytes text, const struct klp_id *id, struct kos_error *ret_error)
+{
+    struct klp_address address;
+    if (text.len < 6 || memcmp(text.data, "klp://", 6) != 0)
+        return kos_fail(ret_error, KOS_E_SYNTAX, "it does not begin with klp://");
+    int32_t error = klp_address_parse(text, &address, ret_error);
+    if (error < 0)
+        return error;
+    if (address.form == KLP_ADDRESS_ID && (address.kind == KLP_KIND_NODE || address.kind == KLP_KIND_AGENT) && !klp_id_eq(&address.id, id))
+        return kos_fail(ret_error, KOS_E_INVALID, "it names another id than the member beside it");
+    return 0;
+}
+
+/* W3C Trace Context, version 00: 00-<32 hex>-<16 hex>-<2 hex>, lower case, neither id zero. */
+static bool trace_ok(struct kos_bytes text)
+{
+    if (text.len != TRACE_LEN || memcmp(text.data, "00-", 3) != 0)
+        return false;
+    bool set[2] = { false, false };
+    for (size_t i = 3; i < TRACE_LEN; i++) {
+        uint8_t c = text.data[i];
+        if (i == 35 || i == 52) {
+            if (c != '-')
+                return false;
+            continue;
+        }
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        if (i < 52 && c != '0')
+            set[i > 35] = true;
+    }
+    return set[0] && set[1];
+}
+
+static int32_t read_trace(struct klp_json value, struct kos_bytes *ret_trace)
+{
+    struct kos_bytes text;
+    int32_t error = klp_json_plain(value, &text);
+    if (error < 0)
+        return error;
+    if (!trace_ok(text))
+        return KOS_E_SYNTAX;
+    *ret_trace = text;
+    return 0;
+}
+
+static int32_t check_seal(struct klp_json value)
+{
+    static const char *const seal_names[] = { "enc", "key" };
+    struct klp_json values[2];
+    uint8_t bytes[KLP_X25519_LEN];
+    if (value.type != KLP_JSON_OBJECT || klp_json_get_many(value, seal_names, 2, values) != 2)
+        return KOS_E_SYNTAX;
+    int32_t error = member_hex(values[0], bytes, sizeof bytes);
+    return error < 0 ? error : member_x25519(values[1], bytes);
+}
+
+/* An object, or base64 of at least a tag when sealed; the digits are checked by who opens it. */
+static int32_t check_payload(struct klp_json payload, bool sealed)
+{
+    struct kos_bytes text;
+    if (!sealed)
+        return payload.type == KLP_JSON_OBJECT ? 0 : KOS_E_SYNTAX;
+    int32_t error = klp_json_plain(payload, &text);
+    return error < 0 ? error : text.len >= 24 && text.len % 4 == 0 ? 0 : KOS_E_SYNTAX;
+}
+
+static int32_t read_member(int member, struct klp_json value, struct klp_message *message)
+{
+    switch (member) {
+    case M_CREATED: return member_time(value, &message->created);
+    case M_EVENT: return klp_json_uint(value, &message->event);
+    case M_EXPIRES: return member_time(value, &message->expires);
+    case M_ID: return member_id(value, &message->id);
+    case M_PAYLOAD: message->payload = value; return 0;
+    case M_REPLY_TO: message->has_reply_to = true; return member_id(value, &message->reply_to);
+    case M_SEAL: message->seal = value; return check_seal(value);
+    case M_SOURCE: return klp_json_plain(value, &message->source);
+    case M_SOURCE_ID: return member_id(value, &message->source_id);
+    case M_TARGET: return klp_json_plain(value, &message->target);
+    case M_TARGET_ID: return member_id(value, &message->target_id);
+    case M_TRACE: return read_trace(value, &message->trace);
+    default: return read_type(value, message->type);
+    }
+}
+
+/* What the members say together. */
+static int32_t check_relations(const struct klp_message *message, struct kos_error *ret_error)
+{
+    struct kos_error why = { 0 };
+    int32_t error = check_payload(message->payload, message->seal.type != KLP_JSON_NONE);
+    if (error < 0)
+        return kos_fail(ret_error, error, "the message's payload is not %s", message->seal.type != KLP_JSON_NONE ? "base64, as that of a sealed message is" : "an object");
+    if (message->expires <= message->created)
+        return kos_fail(ret_error, KOS_E_SYNTAX, "the message expires before it is created");
+    if (message->expires - message->created > KLP_MESSAGE_LIFE_MAX_MS)
+        return kos_fail(ret_error, KOS_E_LIMIT, "the message lives %lld ms, more than %lld (30 days)",
+                        (long long)(message->expires - message->created), (long long)KLP_MESSAGE_LIFE_MAX_MS);
+    error = check_address(message->source, &message->source_id, &why);
+    if (error < 0)
+        return kos_fail(ret_error, error, "the message's source is no address of its sender: %.300s", why.text);
+    error = check_address(message->target, &message->target_id, &why);
+    if (error < 0)
+        return kos_fail(ret_error, error, "the message's target is no address of its receiver: %.300s", why.text);
+    return 0;
+}
+
+int32_t klp_message_parse(struct kos_bytes body, struct klp_message *ret_message, struct kos_error *ret_error)
+{
+    struct klp_message message = { 0 };
+    struct klp_json object, values[M_COUNT];
+    size_t offset = 0;
+    int32_t error = klp_json_read(body, KLP_MESSAGE_MAX, &object, &offset);
+    if (error == KOS_E_LIMIT && body.len > KLP_MESSAGE_MAX)
+        return kos_fail(ret_error, error, "the message has %zu bytes, more than %d", body.len, KLP_MESSAGE_MAX);
+    if (error < 0)
+        return kos_fail(ret_error, error, "the message is not canonical JSON (RFC 8785) at byte %zu", offset);
+    if (object.type != KLP_JSON_OBJECT)
+        return kos_fail(ret_error, KOS_E_SYNTAX, "the message is not a JSON object");
+    klp_json_get_many(object, names, M_COUNT, values);
+    if (values[M_SIGNATURE].type != KLP_JSON_NONE)
+        return kos_fail(ret_error, KOS_E_SYNTAX, "the message's body holds a signature: on the wire it stands beside the body");
+    for (int i = 0; i < M_COUNT; i++) {
+        if (values[i].type == KLP_JSON_NONE) {
+            if (optional & BIT(i))
+                continue;
+            return kos_fail(ret_error, KOS_E_SYNTAX, "the message lacks its member \"%s\"", names[i]);
+        }
+        error = read_member(i, values[i], &message);
+        if (error < 0)
+            return kos_fail(ret_error, error, "the message's member \"%s\" is not acceptable: %s", names[i], kos_error_text(error));
+    }
+    error = check_relations(&message, ret_error);
+    if (error < 0)
+        return error;
+    message.body = body;
+    klp_sha256(body, &message.digest);
+    *ret_message = message;
+    return 0;
+}
+
+int32_t klp_message_fresh(const struct klp_message *message, int64_t now)
+{
+    if (message->expires <= now)
+        return KOS_E_EXPIRED;
+    return message->created > now + KLP_CLOCK_SKEW_MAX_MS ? KOS_E_FUTURE : 0;
+}
+
+/* The digest is known: hashing a body of 1 MiB twice would cost more than the signature. */
+static int32_t verify_plain(const struct klp_public *key, const struct klp_digest *digest, struct kos_bytes signature)
+{
+    uint8_t data[sizeof KLP_TAG_MESSAGE + KLP_DIGEST_LEN];
+    memcpy(data, KLP_TAG_MESSAGE, sizeof KLP_TAG_MESSAGE);
+    memcpy(data + sizeof KLP_TAG_MESSAGE, digest->b, KLP_DIGEST_LEN);
+    return klp_verify_raw(key, kos_bytes(data, sizeof data), signature);
+}
+
+int32_t klp_message_verify(const struct klp_message *message, struct kos_bytes signature, const struct klp_log *source, int64_t now)
+{
+    struct klp_public key;
+    const struct klp_id *id = klp_log_id(source);
+    if (!id || !klp_id_eq(id, &message->source_id))
+        return KOS_E_SIGNATURE;
+    int32_t error = klp_log_may_sign(source, message->event, message->created, now);
+    if (!error)
+        error = klp_log_key(source, message->event, &key);
+    if (error < 0)
+        return error;
+    if (signature.len == KLP_SIGNATURE_LEN)
+        return verify_plain(&key, &message->digest, signature);
+    return klp_batch_verify_one(&key, &message->digest, signature);
+}
+
+static void put_id(struct klp_json_out *out, int member, const struct klp_id *id)
+{
+    member_put_id(out, names[member], id);
+}
+
+static void put_text(struct klp_json_out *out, int member, struct kos_bytes text)
+{
+    klp_json_name(out, names[member]);
+    klp_json_put_string(out, text);
+}
+
+static void put_raw(struct klp_json_out *out, int member, struct klp_json value)
+{
+    klp_json_name(out, names[member]);
+    klp_json_put_raw(out, value.text);
+}
+
+int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t cap, size_t *ret_len, struct kos_error *ret_error)
+{
+    struct klp_json_out json;
+    struct kos_bytes body;
+    klp_json_begin(&json, out, cap);
+    klp_json_object(&json);
+    member_put_int(&json, names[M_CREATED], message->created);
+    member_put_int(&json, names[M_EVENT], (int64_t)message->event);
+    member_put_int(&json, names[M_EXPIRES], message->expires);
+    put_id(&json, M_ID, &message->id);
+    put_raw(&json, M_PAYLOAD, message->payload);
+    if (message->has_reply_to)
+        put_id(&json, M_REPLY_TO, &message->reply_to);
+    if (message->seal.type != KLP_JSON_NONE)
+        put_raw(&json, M_SEAL, message->seal);
+    put_text(&json, M_SOURCE, message->source);
+    put_id(&json, M_SOURCE_ID, &message->source_id);
+    put_text(&json, M_TARGET, message->target);
+    put_id(&json, M_TARGET_ID, &message->target_id);
+    if (message->trace.len)
+        put_text(&json, M_TRACE, message->trace);
+    klp_json_name(&json, names[M_TYPE]);
+    klp_json_put_string(&json, kos_bytes(message->type, strnlen(message->type, sizeof message->type)));
+    klp_json_close(&json, '}');
+    int32_t error = klp_json_end(&json, &body);
+    if (error == KOS_E_LIMIT && json.len > cap) {
+        *ret_len = json.len;
+        return kos_fail(ret_error, error, "the message needs %zu bytes, more than the %zu given", json.len, cap);
+    }
+    if (error < 0)
+        return kos_fail(ret_error, error, "the message has a member that cannot be written: %s", kos_error_text(error));
+    struct klp_message check;
+    error = klp_message_parse(body, &check, ret_error);
+    if (error < 0)
+        return error;
+    *ret_len = body.len;
+    return 0;
+}
