@@ -12,6 +12,8 @@
  *    call: who needs it longer copies it. Nobody frees the other side's memory.
  *  - Every operation completes exactly once, never inside the call that submitted it, also when it fails, is cancelled
  *    or the plugin stops. A plugin cannot tell whether it runs inside kosd or in a cell (another process).
+ *  - The host never calls a plugin inside a call that the plugin makes: what follows comes after the plugin returned.
+ *    So events cross: an id may still be named by one side after the other has ended it; that is ignored.
  *  - Thread: every member of every table is called on, and may be called from, the plugin's loop thread only. The one
  *    exception is kos_host.post. A plugin may have threads of its own.
  *  - Ids of operations, timers, transactions and runs are chosen by who submits them: unique among those of that plugin

@@ -7,7 +7,8 @@
 
 #include <kos/abi.h>
 
-enum { KOS_STATE_KEY_MAX = 256, KOS_STATE_VALUE_MAX = 1 << 20, KOS_TX_MAX_BYTES = 4 << 20, KOS_LOG_TEXT_MAX = 512, KOS_TIMERS_MAX = 65536 };
+enum { KOS_STATE_KEY_MAX = 256, KOS_STATE_VALUE_MAX = 1 << 20, KOS_TX_MAX_BYTES = 4 << 20, KOS_LOG_TEXT_MAX = 512,
+       KOS_TIMERS_MAX = 65536, KOS_WATCHES_MAX = 65536, KOS_OPEN_MAX = 1024, KOS_POSTS_MAX = 65536, KOS_TX_MAX = 1024 };
 
 /* A message to be sent, as a handler or bridge drafts it. The host fills source, signature and the rest. */
 struct kos_draft {
@@ -54,20 +55,26 @@ struct kos_host {
      * closing the descriptor. KOS_E_LIMIT, KOS_E_INVALID. */
     int32_t (*watch)(const struct kos_host *host, int32_t fd, int32_t events);
 
-    /* From any thread: kos_plugin.posted(self, cookie) soon on the loop. */
-    void (*post)(const struct kos_host *host, uint64_t cookie);
+    /* From any thread, until `stopped`: kos_plugin.posted(self, cookie) soon on the loop, in order per thread.
+     * KOS_E_BUSY when KOS_POSTS_MAX are waiting. */
+    int32_t (*post)(const struct kos_host *host, uint64_t cookie);
 
     /* Completes an operation the host submitted (the header of each kind says with what result). An id that is not open
      * is a broken rule: the host logs it and cuts a cell off. */
     void (*complete)(const struct kos_host *host, uint64_t op, int32_t status, struct kos_bytes result);
-    /* Says, after kos_plugin.stop, that nothing is open any more and fini may come. */
+    /* Says, after kos_plugin.stop, that nothing of yours is open any more and that your threads are gone; fini comes, and
+     * nothing before it. What you asked of the host and it has not answered is dropped (a descriptor: closed). */
     void (*stopped)(const struct kos_host *host);
 
     /* Opens a socket or device that the policy granted: kos_plugin.opened(op, status, fd, text); the descriptor is the
      * plugin's to close, non-blocking and close-on-exec.
      *   tcp-listen://HOST:PORT (right "listen")  tcp://HOST:PORT (right "connect"; names are resolved)
-     *   udp://HOST:PORT bound (right "listen")   device:/dev/NAME (right "device")                                   */
+     *   udp://HOST:PORT bound (right "listen")   device:/dev/NAME (right "device")
+     * Port 0 takes a free one; IPv6 as [::1], and for IPv6 only. KOS_E_ADDRESS_USED, KOS_E_UNREACHABLE, KOS_E_TIMEOUT
+     * (10 s), KOS_E_NOTFOUND, KOS_E_PERMISSION, KOS_E_DENIED, KOS_E_INVALID, KOS_E_LIMIT (KOS_OPEN_MAX under way). */
     void (*open)(const struct kos_host *host, const char *what, uint64_t op);
+    /* -> opened(op, KOS_E_CANCELLED), unless its answer is on the way already; an op not open is ignored: events cross. */
+    void (*open_cancel)(const struct kos_host *host, uint64_t op);
 
     /* Key-value state of this plugin: durable, its own. Results come as kos_plugin.completed. get: the value, or
      * KOS_E_NOTFOUND. scan: at most `limit` pairs with the prefix, from `from` on (inclusive; empty: the first), as
@@ -93,6 +100,9 @@ struct kos_host {
     void (*tx_verdict)(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
     void (*tx_commit)(const struct kos_host *host, uint64_t tx, uint64_t op);
     void (*tx_abort)(const struct kos_host *host, uint64_t tx);
+
+    /* A directory of this plugin's own, absolute, for a library that keeps files: only with the right "files"; else NULL. */
+    const char *directory;
 };
 
 /* Steps through the result of state_scan: u32 key length, key, u32 value length, value, native byte order. 1, 0 at the

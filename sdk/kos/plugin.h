@@ -12,7 +12,7 @@
 #include <kos/host.h>
 
 /* A right the plugin asks for; the policy grants it or the plugin is not started. Names of 1.0: "listen", "connect",
- * "device", "net" (its library opens sockets by itself), "send" (messages), "sign", "agents", "exec". */
+ * "device", "net" (its library opens sockets by itself), "send" (messages), "sign", "agents", "files" (kos_host.directory), "exec" (starts programs). */
 struct kos_right {
     uint32_t size;
     const char *name;
@@ -43,7 +43,7 @@ struct kos_plugin {
     /* All plugins are initialised; operations may be submitted from here on. */
     void (*start)(void *self);
     /* End everything: close links and endpoints, complete open operations (KOS_E_CANCELLED), then host->stopped(), in
-     * this call or later. New operations are not submitted to you any more. */
+     * this call or later, within 5 s. New operations are not submitted to you any more. */
     void (*stop)(void *self);
     /* Frees the instance. After init, called exactly once, always after stop. */
     void (*fini)(void *self);
