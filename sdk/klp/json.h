@@ -51,7 +51,7 @@ bool klp_json_equals(struct klp_json value, const char *text);         /* a stri
 int32_t klp_json_plain(struct klp_json value, struct kos_bytes *ret_text);
 
 /* Writes canonical JSON into the caller's buffer. Members must come in JCS order (for ASCII names: strcmp);
- * a wrong order, invalid UTF-8, NaN or unbalanced nesting sets `error`. When the buffer is too small, `len`
+ * a wrong order, invalid UTF-8, U+0000, NaN or unbalanced nesting sets `error`. When the buffer is too small, `len`
  * goes on counting and klp_json_end() returns KOS_E_LIMIT: so a first run with cap 0 measures. */
 struct klp_json_out {
     uint8_t *data;
@@ -70,6 +70,8 @@ void klp_json_name(struct klp_json_out *out, const char *name);
 void klp_json_put_string(struct klp_json_out *out, struct kos_bytes utf8);
 void klp_json_put_cstr(struct klp_json_out *out, const char *utf8);
 void klp_json_put_int(struct klp_json_out *out, int64_t number);
+/* An integer beyond +-(2^53-1), and a double whose canonical text would look like one (2^53 up to below 1e21),
+ * set KOS_E_INVALID: the reader refuses both, because programs disagree on what they mean. */
 void klp_json_put_double(struct klp_json_out *out, double number);
 void klp_json_put_bool(struct klp_json_out *out, bool value);
 void klp_json_put_null(struct klp_json_out *out);
@@ -81,7 +83,8 @@ int32_t klp_json_end(struct klp_json_out *out, struct kos_bytes *ret_text);
 size_t klp_json_number(double number, char ret_text[KLP_JSON_NUMBER_TEXT]);
 
 /* The slow way in for loose JSON (files, HTTP, people): any RFC 8259 text to canonical bytes, malloc'ed into
- * *ret_data (caller frees). Duplicate names, lone surrogates, U+0000 and integers beyond 2^53-1 are refused. */
+ * *ret_data (caller frees). Duplicate names, lone surrogates, U+0000, numbers that read as integers
+ * beyond 2^53-1, and depth beyond KLP_JSON_DEPTH_MAX are refused. `max_bytes` bounds what comes in and what goes out. */
 int32_t klp_json_canonicalise(struct kos_bytes loose, size_t max_bytes, uint8_t **ret_data, size_t *ret_len, struct kos_error *ret_error);
 
 #endif

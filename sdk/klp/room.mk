@@ -10,7 +10,7 @@ sdk_klp_libklp_la_LIBADD = $(OPENSSL_LIBS) $(SODIUM_LIBS) $(JANSSON_LIBS) -lm
 
 # primitives and codings
 sdk_klp_libklp_la_SOURCES = sdk/klp/crypto.c sdk/klp/keys.c sdk/klp/codec.c sdk/klp/codec.h sdk/klp/id.c sdk/klp/address.c \
-  sdk/klp/json_read.c sdk/klp/json_write.c sdk/klp/json_loose.c sdk/klp/json_number.c
+  sdk/klp/json_read.c sdk/klp/json_get.c sdk/klp/json_write.c sdk/klp/json_loose.c sdk/klp/json_number.c
 # identity and records
 sdk_klp_libklp_la_SOURCES += sdk/klp/member.h sdk/klp/acceptance.c sdk/klp/event.c sdk/klp/log.c sdk/klp/log_private.h sdk/klp/log_query.c sdk/klp/did.c sdk/klp/statement.c sdk/klp/message.c sdk/klp/message_text.c
 # sessions, sealing, batches
@@ -22,7 +22,7 @@ KLP_TEST_LIBS = sdk/klp/libklp.la $(CHECK_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $
 
 # primitives and codings: tests
 if HAVE_CHECK
-KLP_CORE_TESTS = sdk/klp/crypto_test sdk/klp/codec_test sdk/klp/id_test
+KLP_CORE_TESTS = sdk/klp/crypto_test sdk/klp/codec_test sdk/klp/id_test sdk/klp/json_test
 check_PROGRAMS += $(KLP_CORE_TESTS)
 TESTS += $(KLP_CORE_TESTS)
 sdk_klp_crypto_test_SOURCES = sdk/klp/crypto_test.c
@@ -34,4 +34,7 @@ sdk_klp_codec_test_LDADD = $(KLP_TEST_LIBS)
 sdk_klp_id_test_SOURCES = sdk/klp/id_test.c
 sdk_klp_id_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_id_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_json_test_SOURCES = sdk/klp/json_test.c
+sdk_klp_json_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_json_test_LDADD = $(KLP_TEST_LIBS) -lm
 endif
