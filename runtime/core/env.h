@@ -71,6 +71,8 @@ struct kos_env_ops {
     void (*turn_end_add)(struct kos_env *env, struct kos_turn_end *hook);
     void (*turn_end_remove)(struct kos_env *env, struct kos_turn_end *hook);
     void (*work)(struct kos_env *env, struct kos_work *work);
+    /* Blocks until this piece, given to work() before, has run, and runs its `done` now: for closing what owns it. */
+    void (*work_finish)(struct kos_env *env, struct kos_work *work);
 
     /* Files. Paths are absolute. All may be called from workers too. They block: the store calls them from its worker.
      * Errors: KOS_E_NOTFOUND, KOS_E_EXISTS, KOS_E_NOSPACE, KOS_E_PERMISSION, KOS_E_LOCKED, KOS_E_IO. */
@@ -110,6 +112,7 @@ void kos_timer_free(struct kos_env *env, struct kos_timer *timer);
 static inline void kos_defer(struct kos_env *env, struct kos_deferred *deferred) { env->ops->defer(env, deferred); }
 static inline void kos_undefer(struct kos_env *env, struct kos_deferred *deferred) { env->ops->undefer(env, deferred); }
 static inline void kos_work(struct kos_env *env, struct kos_work *work) { env->ops->work(env, work); }
+static inline void kos_work_finish(struct kos_env *env, struct kos_work *work) { env->ops->work_finish(env, work); }
 
 /* One line to the log: `room` is the folder that speaks ("mesh"), the text one sentence naming the thing. Never a
  * secret, never a payload. */

@@ -37,6 +37,7 @@ struct kos_loop {
     struct event *wake;
     struct kos_turn turn;
     struct kos_pool *pool;
+    struct kos_work *finished; /* taken from the pool, done not yet run */
     struct caught *signals;
     pthread_mutex_t mutex; /* guards the posted calls */
     struct posted *first, *last;
@@ -227,6 +228,19 @@ static void work(struct kos_env *env, struct kos_work *piece)
     kos_pool_submit(loop_of(env)->pool, piece);
 }
 
+static void work_finish(struct kos_env *env, struct kos_work *piece)
+{
+    struct kos_loop *loop = loop_of(env);
+    struct kos_work **at = &loop->finished;
+    while (*at && *at != piece)
+        at = &(*at)->next;
+    if (*at)
+        *at = piece->next;
+    else
+        kos_pool_finish(loop->pool, piece);
+    piece->done(piece);
+}
+
 static void wake(void *arg)
 {
     struct kos_loop *loop = arg;
@@ -260,12 +274,10 @@ static void run_posted(struct kos_loop *loop)
 static uint32_t run_finished(struct kos_loop *loop)
 {
     uint32_t ran = 0;
-    struct kos_work *list = kos_pool_take(loop->pool);
-    while (list) {
-        struct kos_work *piece = list;
-        list = piece->next; /* before done, which may free the piece */
+    for (loop->finished = kos_pool_take(loop->pool); loop->finished; ran++) {
+        struct kos_work *piece = loop->finished;
+        loop->finished = piece->next; /* before done, which may free the piece */
         piece->done(piece);
-        ran++;
     }
     return ran;
 }
@@ -287,7 +299,7 @@ static void set_ops(struct kos_env_ops *ops)
         .timer_new = timer_new, .timer_set = timer_set, .timer_stop = timer_stop, .timer_free = timer_free,
         .watch_new = watch_new, .watch_set = watch_set, .watch_free = watch_free,
         .defer = defer, .undefer = undefer, .turn_end_add = turn_end_add, .turn_end_remove = turn_end_remove,
-        .work = work,
+        .work = work, .work_finish = work_finish,
     };
     kos_files_ops(ops);
 }

@@ -20,6 +20,7 @@ struct kos_manual {
     size_t timers, heap_cap;
     uint64_t order; /* of timers set, so that those due together fire as they were set */
     struct kos_work *work_first, *work_last;
+    size_t work_count;
     uint64_t mono_ns;
     int64_t wall_ms; /* at mono_ns 0 */
     uint8_t key[crypto_stream_chacha20_KEYBYTES];
@@ -204,17 +205,39 @@ static void work(struct kos_env *env, struct kos_work *piece)
     else
         manual->work_first = piece;
     manual->work_last = piece;
+    manual->work_count++;
+}
+
+static void work_finish(struct kos_env *env, struct kos_work *piece)
+{
+    struct kos_manual *manual = manual_of(env);
+    struct kos_work *before = NULL, *at = manual->work_first;
+    for (; at && at != piece; before = at, at = at->next)
+        ;
+    if (!at)
+        abort(); /* it was never given, or is done */
+    if (before)
+        before->next = at->next;
+    else
+        manual->work_first = at->next;
+    if (manual->work_last == at)
+        manual->work_last = before;
+    manual->work_count--;
+    piece->run(piece);
+    piece->done(piece);
 }
 
 /* Runs what was asked for before; pieces asked for by `done` wait for the next turn. */
 static bool run_work(struct kos_manual *manual)
 {
-    struct kos_work *list = manual->work_first;
-    manual->work_first = manual->work_last = NULL;
-    bool any = list != NULL;
-    while (list) {
-        struct kos_work *piece = list;
-        list = piece->next;
+    size_t left = manual->work_count;
+    bool any = left > 0;
+    for (; left && manual->work_first; left--) {
+        struct kos_work *piece = manual->work_first;
+        manual->work_first = piece->next;
+        if (!manual->work_first)
+            manual->work_last = NULL;
+        manual->work_count--;
         piece->run(piece);
         piece->done(piece);
     }
@@ -244,7 +267,7 @@ struct kos_manual *kos_manual_new(uint64_t seed)
         .timer_new = timer_new, .timer_set = timer_set, .timer_stop = timer_stop, .timer_free = timer_free,
         .watch_new = watch_new, .watch_set = watch_set, .watch_free = watch_free,
         .defer = defer, .undefer = undefer, .turn_end_add = turn_end_add, .turn_end_remove = turn_end_remove,
-        .work = work,
+        .work = work, .work_finish = work_finish,
     };
     kos_memory_ops(&manual->ops);
     manual->env = (struct kos_env){ &manual->ops, KOS_LOG_DEBUG };

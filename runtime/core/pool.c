@@ -14,7 +14,7 @@ struct queue {
 
 struct kos_pool {
     pthread_mutex_t mutex;
-    pthread_cond_t more, idle;
+    pthread_cond_t more, idle, one; /* more to do; nothing left to do; one more done */
     struct queue waiting, done;
     uint32_t running;
     bool ending;
@@ -59,6 +59,7 @@ static void *worker(void *arg)
         pthread_mutex_lock(&pool->mutex);
         push(&pool->done, work);
         pool->running--;
+        pthread_cond_broadcast(&pool->one);
         if (!pool->running && !pool->waiting.first)
             pthread_cond_broadcast(&pool->idle);
         pthread_mutex_unlock(&pool->mutex);
@@ -85,6 +86,7 @@ int32_t kos_pool_new(uint32_t threads, void (*finished)(void *arg), void *arg, s
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->more, NULL);
     pthread_cond_init(&pool->idle, NULL);
+    pthread_cond_init(&pool->one, NULL);
     pool->finished = finished;
     pool->arg = arg;
     /* Signals belong to the loop's thread. */
@@ -107,6 +109,7 @@ void kos_pool_free(struct kos_pool *pool)
     if (!pool)
         return;
     end(pool);
+    pthread_cond_destroy(&pool->one);
     pthread_cond_destroy(&pool->idle);
     pthread_cond_destroy(&pool->more);
     pthread_mutex_destroy(&pool->mutex);
@@ -128,6 +131,31 @@ struct kos_work *kos_pool_take(struct kos_pool *pool)
     pool->done = (struct queue){ NULL, NULL };
     pthread_mutex_unlock(&pool->mutex);
     return list;
+}
+
+static bool take_out(struct queue *queue, struct kos_work *work)
+{
+    struct kos_work *before = NULL;
+    for (struct kos_work *at = queue->first; at; before = at, at = at->next) {
+        if (at != work)
+            continue;
+        if (before)
+            before->next = at->next;
+        else
+            queue->first = at->next;
+        if (queue->last == at)
+            queue->last = before;
+        return true;
+    }
+    return false;
+}
+
+void kos_pool_finish(struct kos_pool *pool, struct kos_work *work)
+{
+    pthread_mutex_lock(&pool->mutex);
+    while (!take_out(&pool->done, work))
+        pthread_cond_wait(&pool->one, &pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 void kos_pool_wait(struct kos_pool *pool)

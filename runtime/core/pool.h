@@ -14,6 +14,8 @@ void kos_pool_free(struct kos_pool *pool);
 void kos_pool_submit(struct kos_pool *pool, struct kos_work *work);
 /* Takes the finished pieces, in the order they finished, as a list through `next`. */
 struct kos_work *kos_pool_take(struct kos_pool *pool);
+/* Blocks until `work`, submitted and not taken before, has run, and takes it. */
+void kos_pool_finish(struct kos_pool *pool, struct kos_work *work);
 /* Blocks until no piece is queued or running. */
 void kos_pool_wait(struct kos_pool *pool);
 
