@@ -2,7 +2,6 @@
  *
  * Reads a passphrase. Works before any loop exists: kosd asks before it leaves the terminal, kosctl has no loop.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -12,3 +12,4 @@ runtime_conf_bind_test_SOURCES = runtime/conf/bind_test.c
 runtime_conf_bind_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_conf_bind_test_LDADD = $(TEST_LIBS)
 endif
+libkos_la_SOURCES += runtime/conf/instance.h runtime/conf/instance.c runtime/conf/passphrase.h runtime/conf/passphrase.c

@@ -2,7 +2,6 @@
  *
  * The varlink client of kosctl: blocking, one call at a time, with a time limit.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>

@@ -2,7 +2,6 @@
  *
  * The varlink server: connections, calls, and the interface org.varlink.service that every varlink tool asks for.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Files, clocks, randomness and a log on stderr, for code that runs to its end without waiting. */
-#define _GNU_SOURCE
 #include <sodium.h>
 #include <time.h>
 

@@ -2,7 +2,6 @@
  *
  * kosd: reads its arguments, forks the spawner, runs a node on the real loop until it is told to stop.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>

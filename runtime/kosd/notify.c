@@ -2,7 +2,6 @@
  *
  * Tells systemd how it goes: sd_notify(3)'s protocol is one datagram, not worth a library.
  */
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
