@@ -51,6 +51,15 @@ struct kos_turn_end {
 
 enum kos_file_flags { KOS_FILE_READ = 1, KOS_FILE_WRITE = 2, KOS_FILE_CREATE = 4, KOS_FILE_EXCLUSIVE = 8, KOS_FILE_TRUNCATE = 16 };
 
+/* What lstat(2) says, as far as anyone here asks. */
+struct kos_file_stat {
+    int32_t type;      /* enum kos_file_type */
+    uint32_t mode;     /* permission bits, & 07777 */
+    bool ours;         /* owned by this process's user or root */
+    uint64_t size;
+};
+enum kos_file_type { KOS_FILE_REGULAR = 1, KOS_FILE_DIRECTORY = 2, KOS_FILE_LINK = 3, KOS_FILE_OTHER = 4 };
+
 struct kos_env_ops {
     int64_t (*now_ms)(struct kos_env *env);        /* wall clock, Unix ms; may jump */
     uint64_t (*mono_ns)(struct kos_env *env);      /* monotonic */
@@ -91,6 +100,8 @@ struct kos_env_ops {
     int32_t (*dir_sync)(struct kos_env *env, const char *path);
     /* Calls `each` with every name in the directory but . and .. , sorted by bytes. */
     int32_t (*dir_list)(struct kos_env *env, const char *path, void (*each)(void *arg, const char *name), void *arg);
+    /* Of the name itself: a symbolic link is not followed. */
+    int32_t (*file_stat)(struct kos_env *env, const char *path, struct kos_file_stat *ret_stat);
 };
 
 struct kos_env {

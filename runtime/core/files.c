@@ -174,6 +174,19 @@ static int32_t dir_sync(struct kos_env *env, const char *path)
     return rc;
 }
 
+static int32_t file_stat(struct kos_env *env, const char *path, struct kos_file_stat *ret_stat)
+{
+    (void)env;
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return kos_errno_code(errno);
+    ret_stat->type = S_ISREG(st.st_mode) ? KOS_FILE_REGULAR : S_ISDIR(st.st_mode) ? KOS_FILE_DIRECTORY : S_ISLNK(st.st_mode) ? KOS_FILE_LINK : KOS_FILE_OTHER;
+    ret_stat->mode = st.st_mode & 07777;
+    ret_stat->ours = st.st_uid == geteuid() || st.st_uid == 0;
+    ret_stat->size = (uint64_t)st.st_size;
+    return KOS_OK;
+}
+
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -233,4 +246,5 @@ void kos_files_ops(struct kos_env_ops *ops)
     ops->dir_make = dir_make;
     ops->dir_sync = dir_sync;
     ops->dir_list = dir_list;
+    ops->file_stat = file_stat;
 }

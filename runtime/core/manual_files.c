@@ -35,6 +35,7 @@ struct change {
 struct node {
     uint32_t refs;
     bool dir;
+    mode_t mode; /* as it was made; changes with no one */
     struct page *pages;
     size_t page_count;
     size_t *differing;
@@ -410,7 +411,6 @@ void kos_memory_power_loss(struct kos_memory *memory, struct klp_random *random)
 
 static int32_t file_open(struct kos_env *env, const char *path, int32_t flags, mode_t mode, struct kos_file **ret_file)
 {
-    (void)mode;
     struct kos_memory *memory = kos_memory_of(env);
     int32_t rc = step(memory, (flags & KOS_FILE_CREATE) != 0);
     char name[NAME_MAX_LEN + 1];
@@ -426,6 +426,7 @@ static int32_t file_open(struct kos_env *env, const char *path, int32_t flags, m
         return KOS_E_NOTFOUND;
     if (!node) {
         node = node_new(memory, false);
+        node->mode = mode;
         change_add(memory, dir, name, node, false);
     } else if (flags & KOS_FILE_TRUNCATE) {
         cut(node, 0);
@@ -565,7 +566,6 @@ static int32_t file_remove(struct kos_env *env, const char *path)
 
 static int32_t dir_make(struct kos_env *env, const char *path, mode_t mode)
 {
-    (void)mode;
     struct kos_memory *memory = kos_memory_of(env);
     int32_t rc = step(memory, true);
     char name[NAME_MAX_LEN + 1];
@@ -574,7 +574,20 @@ static int32_t dir_make(struct kos_env *env, const char *path, mode_t mode)
         return rc;
     if (!name[0] || entry_get(dir->now, name))
         return KOS_E_EXISTS;
-    change_add(memory, dir, name, node_new(memory, true), false);
+    struct node *made = node_new(memory, true);
+    made->mode = mode;
+    change_add(memory, dir, name, made, false);
+    return KOS_OK;
+}
+
+static int32_t file_stat(struct kos_env *env, const char *path, struct kos_file_stat *ret_stat)
+{
+    struct kos_memory *memory = kos_memory_of(env);
+    int32_t rc = step(memory, false);
+    struct node *node;
+    if (rc < 0 || (rc = find(memory, path, &node)) < 0)
+        return rc;
+    *ret_stat = (struct kos_file_stat){ .type = node->dir ? KOS_FILE_DIRECTORY : KOS_FILE_REGULAR, .mode = node->mode, .ours = true, .size = node->size };
     return KOS_OK;
 }
 
@@ -636,4 +649,5 @@ void kos_memory_ops(struct kos_env_ops *ops)
     ops->dir_make = dir_make;
     ops->dir_sync = dir_sync;
     ops->dir_list = dir_list;
+    ops->file_stat = file_stat;
 }

@@ -376,5 +376,21 @@ START_TEST(log_limit)
 }
 END_TEST
 
+START_TEST(test_stat)
+{
+    struct kos_manual *manual = kos_manual_new(1);
+    struct kos_env *env = kos_manual_env(manual);
+    struct kos_file_stat st;
+    ck_assert_int_eq(env->ops->file_stat(env, "/d", &st), KOS_E_NOTFOUND);
+    ck_assert_int_eq(env->ops->dir_make(env, "/d", 0700), KOS_OK);
+    ck_assert_int_eq(kos_file_write_all(env, "/d/f", 0640, kos_bytes("abc", 3)), KOS_OK);
+    ck_assert_int_eq(env->ops->file_stat(env, "/d", &st), KOS_OK);
+    ck_assert(st.type == KOS_FILE_DIRECTORY && st.mode == 0700 && st.ours);
+    ck_assert_int_eq(env->ops->file_stat(env, "/d/f", &st), KOS_OK);
+    ck_assert(st.type == KOS_FILE_REGULAR && st.mode == 0640 && st.size == 3);
+    kos_manual_free(manual);
+}
+END_TEST
+
 TESTS("core/manual", turn_order, timers, many_timers_fire_in_order, random_repeats, power_loss, failed_sync_is_not_healed,
-      write_all_is_all_or_nothing, read_all_limits, directories, log_cannot_be_forged, log_limit)
+      write_all_is_all_or_nothing, read_all_limits, directories, log_cannot_be_forged, log_limit, test_stat)
