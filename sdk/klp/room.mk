@@ -22,7 +22,7 @@ KLP_TEST_LIBS = sdk/klp/libklp.la $(CHECK_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $
 
 # primitives and codings: tests
 if HAVE_CHECK
-KLP_CORE_TESTS = sdk/klp/crypto_test sdk/klp/codec_test sdk/klp/id_test sdk/klp/json_test
+KLP_CORE_TESTS = sdk/klp/crypto_test sdk/klp/codec_test sdk/klp/id_test sdk/klp/json_test sdk/klp/address_test
 check_PROGRAMS += $(KLP_CORE_TESTS)
 TESTS += $(KLP_CORE_TESTS)
 sdk_klp_crypto_test_SOURCES = sdk/klp/crypto_test.c
@@ -34,6 +34,9 @@ sdk_klp_codec_test_LDADD = $(KLP_TEST_LIBS)
 sdk_klp_id_test_SOURCES = sdk/klp/id_test.c
 sdk_klp_id_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_id_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_address_test_SOURCES = sdk/klp/address_test.c
+sdk_klp_address_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_address_test_LDADD = $(KLP_TEST_LIBS)
 sdk_klp_json_test_SOURCES = sdk/klp/json_test.c
 sdk_klp_json_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_json_test_LDADD = $(KLP_TEST_LIBS) -lm
