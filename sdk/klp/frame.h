@@ -27,7 +27,9 @@ enum klp_frame_type {
     KLP_FRAME_BATCH = 10,       /* 64 bytes root signature, u16 count, then count times (u32 length, body) */
     KLP_FRAME_RECEIPTS = 11,    /* 64 bytes signature, receipts body */
 };
-/* PING, PONG, CREDIT and CLOSE are exempt from credit and never cut. Unknown types of class bytes 0..2 are skipped. */
+/* PING, PONG, CREDIT and CLOSE are exempt from credit and never cut, and may stand between the frames of an item of
+ * their own class. Unknown types (1..255) of class bytes 0..2 are taken like the others and skipped whole. Refused with
+ * KOS_E_PROTOCOL: type 0, any bit of the class byte that is not named here, KLP_FRAME_MORE without payload. */
 
 struct klp_frame {
     uint8_t type;
@@ -36,9 +38,11 @@ struct klp_frame {
     struct kos_bytes payload;   /* slice of the record */
 };
 
-/* Takes the next frame off a record's plaintext. 1 when there was one, 0 at the end, KOS_E_PROTOCOL. */
+/* Takes the next frame off a record's plaintext (which may be empty). 1 when there was one, 0 at the end,
+ * KOS_E_PROTOCOL. */
 int32_t klp_frame_next(struct kos_bytes *rest, struct klp_frame *ret_frame);
-/* Writes header and payload; returns bytes written or KOS_E_LIMIT. */
+/* Writes header and payload (which may lie at out + KLP_FRAME_HEADER); returns bytes written, KOS_E_LIMIT (cap, or more
+ * than 65535 bytes) or KOS_E_INVALID (what klp_frame_next() would refuse). */
 int32_t klp_frame_put(uint8_t *out, size_t cap, uint8_t type, uint8_t klass, bool more, struct kos_bytes payload);
 
 /* Puts items together, per class. Bounded: at most `max_bytes` of one item. */
@@ -49,10 +53,13 @@ void klp_assembly_free(struct klp_assembly *assembly);
  * KOS_E_PROTOCOL (type changed within an item), KOS_E_LIMIT. A frame that is a whole item costs no copy. */
 int32_t klp_assembly_take(struct klp_assembly *assembly, const struct klp_frame *frame, struct klp_frame *ret_item);
 
-/* Items' insides. */
+/* Items' insides, as slices; KOS_E_PROTOCOL. The shape of a batch is checked whole, so klp_item_batch_next() on it
+ * cannot fail half way. */
 int32_t klp_item_message(struct kos_bytes item, struct kos_bytes *ret_body, struct kos_bytes *ret_signature);
 struct klp_item_batch { struct kos_bytes signature; uint32_t count; struct kos_bytes rest; };
 int32_t klp_item_batch(struct kos_bytes item, struct klp_item_batch *ret_batch);
-int32_t klp_item_batch_next(struct klp_item_batch *batch, struct kos_bytes *ret_body); /* 1, 0 at the end, KOS_E_PROTOCOL */
+/* 1, 0 at the end, KOS_E_PROTOCOL. */
+int32_t klp_item_batch_next(struct klp_item_batch *batch, struct kos_bytes *ret_body);
+int32_t klp_item_receipts(struct kos_bytes item, struct kos_bytes *ret_body, struct kos_bytes *ret_signature);
 
 #endif

@@ -14,7 +14,7 @@ sdk_klp_libklp_la_SOURCES = sdk/klp/crypto.c sdk/klp/keys.c sdk/klp/codec.c sdk/
 # identity and records
 sdk_klp_libklp_la_SOURCES += sdk/klp/member.h sdk/klp/acceptance.c sdk/klp/event.c sdk/klp/log.c sdk/klp/log_private.h sdk/klp/log_query.c sdk/klp/did.c sdk/klp/statement.c sdk/klp/message.c sdk/klp/message_text.c
 # sessions, sealing, batches
-sdk_klp_libklp_la_SOURCES += sdk/klp/noise.c sdk/klp/record.c sdk/klp/proof.c sdk/klp/frame.c sdk/klp/hpke.c sdk/klp/seal.c \
+sdk_klp_libklp_la_SOURCES += sdk/klp/noise_private.h sdk/klp/noise.c sdk/klp/record.c sdk/klp/proof.c sdk/klp/frame.c sdk/klp/hpke.c sdk/klp/seal.c \
   sdk/klp/merkle.c sdk/klp/batch.c sdk/klp/receipt.c
 
 KLP_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CHECK_CFLAGS) -I$(srcdir)/tests -DKOS_TEST_SRCDIR='"$(abs_srcdir)"'
@@ -40,4 +40,26 @@ sdk_klp_address_test_LDADD = $(KLP_TEST_LIBS)
 sdk_klp_json_test_SOURCES = sdk/klp/json_test.c
 sdk_klp_json_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_json_test_LDADD = $(KLP_TEST_LIBS) -lm
+endif
+
+# sessions, sealing, batches: tests
+if HAVE_CHECK
+KLP_SESSION_TESTS = sdk/klp/noise_test sdk/klp/record_test sdk/klp/frame_test sdk/klp/batch_test sdk/klp/hpke_test
+check_PROGRAMS += $(KLP_SESSION_TESTS)
+TESTS += $(KLP_SESSION_TESTS)
+sdk_klp_noise_test_SOURCES = sdk/klp/noise_test.c
+sdk_klp_noise_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_noise_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_record_test_SOURCES = sdk/klp/record_test.c
+sdk_klp_record_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_record_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_frame_test_SOURCES = sdk/klp/frame_test.c
+sdk_klp_frame_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_frame_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_batch_test_SOURCES = sdk/klp/batch_test.c
+sdk_klp_batch_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_batch_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_hpke_test_SOURCES = sdk/klp/hpke_test.c
+sdk_klp_hpke_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_hpke_test_LDADD = $(KLP_TEST_LIBS)
 endif

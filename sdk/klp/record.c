@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Records (klp(7), "Session"): what a session carries after its handshake, one object per direction.
+ *
+ * The key of an epoch of 2^20 counters follows from the key before by Noise's REKEY; the nonce is the whole counter,
+ * so neither key nor nonce is ever used twice. A receiver of datagrams holds up to three keys: the current epoch's, the
+ * last one's while its late datagrams are still inside the window, and the next one's once something claimed to be
+ * of it. Only a datagram that opened moves the window or the epoch.
+ */
+#include "noise_private.h"
+
+#include <stdlib.h>
+
+enum { TAG = 16, STREAM_HEAD = 2, DATAGRAM_HEAD = 8, WINDOW_WORDS = KLP_REPLAY_WINDOW / 64 };
+enum form { UNDECIDED = 0, STREAM, DATAGRAM, DEAD };
+
+struct klp_record {
+    bool sends;
+    uint8_t form;
+    uint64_t next;              /* sending: next counter; receiving: highest opened + 1 */
+    uint64_t epoch;             /* of `current` */
+    struct klp_aead *current;
+    struct klp_aead *before;    /* epoch - 1, or NULL */
+    struct klp_aead *after;     /* epoch + 1, or NULL */
+    /* Bit (counter % KLP_REPLAY_WINDOW) says opened, for the KLP_REPLAY_WINDOW counters below `next`. */
+    uint64_t window[WINDOW_WORDS];
+};
+
+struct klp_record *klp_record_new(const uint8_t key[32], bool sends)
+{
+    struct klp_record *record = calloc(1, sizeof *record);
+    if (!record)
+        return NULL;
+    record->sends = sends;
+    record->current = klp_aead_new(key);
+    if (!record->current) {
+        free(record);
+        return NULL;
+    }
+    return record;
+}
+
+static void drop(struct klp_aead **aead)
+{
+    klp_aead_free(*aead);
+    *aead = NULL;
+}
+
+static void forget(struct klp_record *record)
+{
+    drop(&record->before);
+    drop(&record->current);
+    drop(&record->after);
+}
+
+void klp_record_free(struct klp_record *record)
+{
+    if (!record)
+        return;
+    forget(record);
+    free(record);
+}
+
+uint64_t klp_record_counter(const struct klp_record *record)
+{
+    return record->next;
+}
+
+/* Noise 11.3: the new key is the first 32 bytes of 32 zeros sealed under the old one at nonce 2^64-1. */
+static struct klp_aead *rekey(struct klp_aead *old)
+{
+    static const uint8_t zeros[32];
+    uint8_t nonce[12], sealed[sizeof zeros + TAG];
+    struct klp_aead *aead = NULL;
+    klp_noise_nonce(UINT64_MAX, nonce);
+    if (klp_aead_seal(old, nonce, kos_bytes(NULL, 0), kos_bytes(zeros, sizeof zeros), sealed) == KOS_OK)
+        aead = klp_aead_new(sealed);
+    klp_wipe(sealed, sizeof sealed);
+    return aead;
+}
+
+static int32_t prepare_next_epoch(struct klp_record *record)
+{
+    if (!record->after)
+        record->after = rekey(record->current);
+    return record->after ? KOS_OK : KOS_E_NOMEM;
+}
+
+static void enter_next_epoch(struct klp_record *record)
+{
+    drop(&record->before);
+    record->before = record->current;
+    record->current = record->after;
+    record->after = NULL;
+    record->epoch++;
+}
+
+static bool may(struct klp_record *record, bool sends, enum form form)
+{
+    if (record->sends != sends || (record->form != UNDECIDED && record->form != form))
+        return false;
+    record->form = (uint8_t)form;
+    return true;
+}
+
+/* Both forms, when counters come in order: the key for `next`. */
+static int32_t turn_epoch(struct klp_record *record)
+{
+    if (record->next == UINT64_MAX)
+        return KOS_E_LIMIT; /* reserved for REKEY */
+    if (record->next >> KLP_EPOCH_SHIFT == record->epoch)
+        return KOS_OK;
+    int32_t code = prepare_next_epoch(record);
+    if (code != KOS_OK)
+        return code;
+    enter_next_epoch(record);
+    drop(&record->before);
+    return KOS_OK;
+}
+
+static int32_t seal(struct klp_record *record, struct kos_bytes plain, uint8_t *out)
+{
+    uint8_t nonce[12];
+    int32_t code = turn_epoch(record);
+    if (code != KOS_OK)
+        return code;
+    klp_noise_nonce(record->next, nonce);
+    code = klp_aead_seal(record->current, nonce, kos_bytes(NULL, 0), plain, out);
+    if (code == KOS_OK)
+        record->next++;
+    return code;
+}
+
+int32_t klp_record_seal(struct klp_record *record, struct kos_bytes plain, uint8_t *out)
+{
+    if (!may(record, true, STREAM))
+        return KOS_E_STATE;
+    if (plain.len > KLP_RECORD_PLAIN_MAX)
+        return KOS_E_LIMIT;
+    int32_t code = seal(record, plain, out + STREAM_HEAD);
+    if (code != KOS_OK)
+        return code;
+    out[0] = (uint8_t)((plain.len + TAG) >> 8);
+    out[1] = (uint8_t)(plain.len + TAG);
+    return KOS_OK;
+}
+
+int32_t klp_record_open(struct klp_record *record, struct kos_bytes sealed, uint8_t *out, size_t *ret_len)
+{
+    if (!may(record, false, STREAM))
+        return KOS_E_STATE;
+    uint8_t nonce[12];
+    int32_t code = sealed.len < TAG || sealed.len > KLP_NOISE_MAX ? KOS_E_PROTOCOL : turn_epoch(record);
+    if (code == KOS_OK) {
+        klp_noise_nonce(record->next, nonce);
+        code = klp_aead_open(record->current, nonce, kos_bytes(NULL, 0), sealed, out);
+    }
+    if (code != KOS_OK) {
+        forget(record);
+        record->form = DEAD;
+        return code;
+    }
+    record->next++;
+    *ret_len = sealed.len - TAG;
+    return KOS_OK;
+}
+
+int32_t klp_record_seal_datagram(struct klp_record *record, struct kos_bytes plain, uint8_t *out)
+{
+    if (!may(record, true, DATAGRAM))
+        return KOS_E_STATE;
+    if (plain.len > KLP_RECORD_PLAIN_MAX)
+        return KOS_E_LIMIT;
+    uint64_t counter = record->next;
+    int32_t code = seal(record, plain, out + DATAGRAM_HEAD);
+    if (code != KOS_OK)
+        return code;
+    for (int i = 0; i < DATAGRAM_HEAD; i++)
+        out[i] = (uint8_t)(counter >> (56 - 8 * i));
+    return KOS_OK;
+}
+
+static bool seen(const struct klp_record *record, uint64_t counter)
+{
+    if (counter >= record->next)
+        return false;
+    if (record->next - counter > KLP_REPLAY_WINDOW)
+        return true;
+    return record->window[counter / 64 % WINDOW_WORDS] >> (counter % 64) & 1;
+}
+
+static void mark(struct klp_record *record, uint64_t counter)
+{
+    if (counter >= record->next) {
+        if (counter - record->next >= KLP_REPLAY_WINDOW)
+            memset(record->window, 0, sizeof record->window);
+        else
+            for (uint64_t skipped = record->next; skipped < counter; skipped++)
+                record->window[skipped / 64 % WINDOW_WORDS] &= ~(UINT64_C(1) << (skipped % 64));
+        record->next = counter + 1;
+    }
+    record->window[counter / 64 % WINDOW_WORDS] |= UINT64_C(1) << (counter % 64);
+}
+
+static int32_t key_for(struct klp_record *record, uint64_t epoch, struct klp_aead **ret_key)
+{
+    if (epoch == record->epoch) {
+        *ret_key = record->current;
+        return KOS_OK;
+    }
+    if (epoch == record->epoch + 1) {
+        int32_t code = prepare_next_epoch(record);
+        if (code == KOS_OK)
+            *ret_key = record->after;
+        return code;
+    }
+    if (epoch > record->epoch)
+        return KOS_E_GAP;
+    if (epoch + 1 != record->epoch || !record->before)
+        return KOS_E_REPLAYED;
+    *ret_key = record->before;
+    return KOS_OK;
+}
+
+int32_t klp_record_open_datagram(struct klp_record *record, struct kos_bytes datagram, uint8_t *out, size_t *ret_len)
+{
+    if (!may(record, false, DATAGRAM))
+        return KOS_E_STATE;
+    if (datagram.len < KLP_RECORD_DATAGRAM_OVERHEAD
+        || datagram.len > KLP_RECORD_PLAIN_MAX + KLP_RECORD_DATAGRAM_OVERHEAD)
+        return KOS_E_PROTOCOL;
+    uint64_t counter = 0;
+    for (int i = 0; i < DATAGRAM_HEAD; i++)
+        counter = counter << 8 | datagram.data[i];
+    if (counter == UINT64_MAX)
+        return KOS_E_PROTOCOL;
+    if (seen(record, counter))
+        return KOS_E_REPLAYED;
+    uint8_t nonce[12];
+    struct klp_aead *key;
+    int32_t code = key_for(record, counter >> KLP_EPOCH_SHIFT, &key);
+    if (code != KOS_OK)
+        return code;
+    klp_noise_nonce(counter, nonce);
+    struct kos_bytes sealed = kos_bytes(datagram.data + DATAGRAM_HEAD, datagram.len - DATAGRAM_HEAD);
+    code = klp_aead_open(key, nonce, kos_bytes(NULL, 0), sealed, out);
+    if (code != KOS_OK)
+        return code;
+    mark(record, counter);
+    if (counter >> KLP_EPOCH_SHIFT > record->epoch)
+        enter_next_epoch(record);
+    /* Nothing of the last epoch is inside the window any more: its key must not stay for a thief. */
+    if (record->before && (record->next & ((UINT64_C(1) << KLP_EPOCH_SHIFT) - 1)) >= KLP_REPLAY_WINDOW)
+        drop(&record->before);
+    *ret_len = sealed.len - TAG;
+    return KOS_OK;
+}
