@@ -226,7 +226,7 @@ static int32_t check_event(const struct klp_log *log, const struct klp_event *ev
         return kos_fail(ret_error, KOS_E_INVALID, "event %llu is a delegation: only a node delegates", seq);
     if (event->type == KLP_EVENT_HANDOVER && kind != KLP_KIND_AGENT)
         return kos_fail(ret_error, KOS_E_INVALID, "event %llu is a handover: only an agent is handed over", seq);
-    const struct klp_public *key;
+    const struct klp_public *key = NULL;
     int32_t error = signer_of(log, before, event, &key, ret_error);
     if (!error)
         error = check_signature(key, event, ret_error);
