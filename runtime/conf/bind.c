@@ -29,7 +29,8 @@ static size_t distance(const char *a, const char *b)
     return row[lb];
 }
 
-static int32_t unknown(const struct kos_conf_node *member, const char *const *names, size_t count, struct kos_error *ret_error)
+static int32_t unknown(const struct kos_conf_node *member, const char *const *names, size_t count,
+                       struct kos_error *ret_error)
 {
     const char *name = kos_conf_name(member), *nearest = NULL;
     size_t best = strlen(name) / 3 + 1;
@@ -48,12 +49,14 @@ static int32_t unknown(const struct kos_conf_node *member, const char *const *na
     else if (count == 0)
         rc = kos_conf_fail(member, ret_error, KOS_E_CONFIG, "there are no settings here");
     else
-        rc = kos_conf_fail(member, ret_error, KOS_E_CONFIG, "there is no such setting here; there are %.*s%s", (int)all.len, (const char *)all.data, whole ? "" : ", ...");
+        rc = kos_conf_fail(member, ret_error, KOS_E_CONFIG, "there is no such setting here; there are %.*s%s",
+                           (int)all.len, (const char *)all.data, whole ? "" : ", ...");
     kos_buf_fini(&all);
     return rc;
 }
 
-int32_t kos_conf_known(const struct kos_conf_node *group, const char *const *names, size_t count, struct kos_error *ret_error)
+int32_t kos_conf_known(const struct kos_conf_node *group, const char *const *names, size_t count,
+                       struct kos_error *ret_error)
 {
     for (size_t i = 0, n = kos_conf_count(group); i < n; i++) {
         const struct kos_conf_node *member = kos_conf_at(group, i);
@@ -66,7 +69,8 @@ int32_t kos_conf_known(const struct kos_conf_node *group, const char *const *nam
     return KOS_OK;
 }
 
-int32_t kos_conf_check_group(const struct kos_conf_node *group, const char *const *names, size_t count, struct kos_error *ret_error)
+int32_t kos_conf_check_group(const struct kos_conf_node *group, const char *const *names, size_t count,
+                             struct kos_error *ret_error)
 {
     if (!group)
         return KOS_OK;
@@ -94,13 +98,15 @@ static void store(const struct kos_conf_field *field, struct kos_conf_checked *v
     }
 }
 
-int32_t kos_conf_bind(const struct kos_conf_node *group, const struct kos_conf_field *fields, void *ret_struct, struct kos_error *ret_error)
+int32_t kos_conf_bind(const struct kos_conf_node *group, const struct kos_conf_field *fields, void *ret_struct,
+                      struct kos_error *ret_error)
 {
     const char *names[KOS_CONF_SCHEMA_MAX] = { 0 };
     size_t count = 0;
     for (; fields[count].setting.name; count++) {
         if (count == KOS_CONF_SCHEMA_MAX)
-            return kos_fail(ret_error, KOS_E_INTERNAL, "a group of more than %d settings is bound", KOS_CONF_SCHEMA_MAX);
+            return kos_fail(ret_error, KOS_E_INTERNAL, "a group of more than %d settings is bound",
+                            KOS_CONF_SCHEMA_MAX);
         names[count] = fields[count].setting.name;
     }
     int32_t rc = kos_conf_check_group(group, names, count, ret_error);
@@ -110,7 +116,8 @@ int32_t kos_conf_bind(const struct kos_conf_node *group, const struct kos_conf_f
     char *where = kos_conf_where(group, "built-in defaults");
     size_t done = 0;
     for (; rc == KOS_OK && done < count; done += rc == KOS_OK)
-        rc = kos_conf_check(group ? kos_conf_member(group, names[done]) : NULL, &fields[done].setting, where, &values[done], ret_error);
+        rc = kos_conf_check(group ? kos_conf_member(group, names[done]) : NULL, &fields[done].setting, where,
+                            &values[done], ret_error);
     for (size_t i = 0; i < done; i++) {
         if (rc == KOS_OK)
             store(&fields[i], &values[i], ret_struct);
@@ -129,7 +136,8 @@ void kos_conf_unbind(const struct kos_conf_field *fields, void *bound)
         struct kos_conf_checked value = { 0 };
         if (fields->setting.type == KOS_SETTING_LIST)
             value.list = *(char ***)at, *(char ***)at = NULL;
-        else if (fields->setting.type == KOS_SETTING_STRING || fields->setting.type == KOS_SETTING_SECRET || fields->setting.type == KOS_SETTING_TABLE)
+        else if (fields->setting.type == KOS_SETTING_STRING || fields->setting.type == KOS_SETTING_SECRET ||
+                 fields->setting.type == KOS_SETTING_TABLE)
             value.text = *(char **)at, *(char **)at = NULL;
         kos_conf_checked_fini(&value);
     }

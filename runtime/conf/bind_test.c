@@ -14,11 +14,15 @@ struct bound {
 static const char *const modes[] = { "soft", "hard", NULL };
 static const struct kos_conf_field fields[] = {
     { { .type = KOS_SETTING_STRING, .name = "name", .min = 1, .max = 8 }, offsetof(struct bound, name) },
-    { { .type = KOS_SETTING_STRING, .name = "mode", .fallback = "soft", .choices = modes }, offsetof(struct bound, mode) },
-    { { .type = KOS_SETTING_INT, .name = "port", .fallback = "7450", .min = 1, .max = 65535 }, offsetof(struct bound, port) },
-    { { .type = KOS_SETTING_DURATION, .name = "idle", .fallback = "30s", .min = 1000, .max = 60000 }, offsetof(struct bound, idle) },
+    { { .type = KOS_SETTING_STRING, .name = "mode", .fallback = "soft", .choices = modes },
+      offsetof(struct bound, mode) },
+    { { .type = KOS_SETTING_INT, .name = "port", .fallback = "7450", .min = 1, .max = 65535 },
+      offsetof(struct bound, port) },
+    { { .type = KOS_SETTING_DURATION, .name = "idle", .fallback = "30s", .min = 1000, .max = 60000 },
+      offsetof(struct bound, idle) },
     { { .type = KOS_SETTING_SIZE, .name = "buffer", .fallback = "1M" }, offsetof(struct bound, buffer) },
-    { { .type = KOS_SETTING_FLOAT, .name = "ratio", .fallback = "0.5", .min = 0, .max = 10 }, offsetof(struct bound, ratio) },
+    { { .type = KOS_SETTING_FLOAT, .name = "ratio", .fallback = "0.5", .min = 0, .max = 10 },
+      offsetof(struct bound, ratio) },
     { { .type = KOS_SETTING_BOOL, .name = "flag", .fallback = "true" }, offsetof(struct bound, flag) },
     { { .type = KOS_SETTING_LIST, .name = "words", .fallback = " one two ", .max = 3 }, offsetof(struct bound, words) },
     { { .type = KOS_SETTING_TABLE, .name = "table", .fallback = "" }, offsetof(struct bound, table) },
@@ -53,8 +57,12 @@ START_TEST(test_bind)
     ck_assert_str_eq(b.table, "[]");
     kos_conf_unbind(fields, &b);
     ck_assert_ptr_null(b.name);
-    ck_assert_int_eq(bind_text("name = \"x\"; mode = \"hard\"; port = 1; idle = 2000; buffer = \"2K\"; ratio = 3; flag = false; words = [ \"z\" ];\n"
-                               "table = ( { to = \"b\"; from = \"a\"; n = 1; x = 0.25; y = true; }, { } ); secret = \"s\";", &b, &error), KOS_OK);
+    ck_assert_int_eq(
+        bind_text("name = \"x\"; mode = \"hard\"; port = 1; idle = 2000; buffer = \"2K\"; ratio = 3; flag = false; "
+                  "words = [ \"z\" ];\n"
+                  "table = ( { to = \"b\"; from = \"a\"; n = 1; x = 0.25; y = true; }, { } ); secret = \"s\";",
+                  &b, &error),
+        KOS_OK);
     ck_assert_int_eq(b.idle, 2000);
     ck_assert_int_eq(b.buffer, 2048);
     ck_assert_double_eq(b.ratio, 3);
@@ -103,16 +111,25 @@ START_TEST(test_bind_refused)
         before = b;
         struct kos_error error = { 0 };
         ck_assert_msg(bind_text(cases[i].text, &b, &error) == KOS_E_CONFIG, "accepted: %s", cases[i].text);
-        ck_assert_msg(strncmp(error.text, cases[i].reason, strlen(cases[i].reason)) == 0, "%s: said: %s", cases[i].text, error.text);
+        ck_assert_msg(strncmp(error.text, cases[i].reason, strlen(cases[i].reason)) == 0, "%s: said: %s", cases[i].text,
+                      error.text);
         ck_assert_mem_eq(&b, &before, sizeof b);
     }
 }
 END_TEST
 
-static const struct kos_setting s_host = { .size = sizeof s_host, .type = KOS_SETTING_STRING, .name = "host", .fallback = "::1" };
-static const struct kos_setting s_wait = { .size = sizeof s_wait, .type = KOS_SETTING_DURATION, .name = "wait", .fallback = "5s" };
-static const struct kos_setting s_map = { .size = sizeof s_map, .type = KOS_SETTING_TABLE, .name = "map", .fallback = "", .max = 2 };
-static const struct kos_setting s_tags = { .size = sizeof s_tags, .type = KOS_SETTING_LIST, .name = "tags", .fallback = "" };
+static const struct kos_setting s_host = {
+    .size = sizeof s_host, .type = KOS_SETTING_STRING, .name = "host", .fallback = "::1"
+};
+static const struct kos_setting s_wait = {
+    .size = sizeof s_wait, .type = KOS_SETTING_DURATION, .name = "wait", .fallback = "5s"
+};
+static const struct kos_setting s_map = {
+    .size = sizeof s_map, .type = KOS_SETTING_TABLE, .name = "map", .fallback = "", .max = 2
+};
+static const struct kos_setting s_tags = {
+    .size = sizeof s_tags, .type = KOS_SETTING_LIST, .name = "tags", .fallback = ""
+};
 static const struct kos_setting s_must = { .size = sizeof s_must, .type = KOS_SETTING_INT, .name = "must" };
 
 START_TEST(test_values)
@@ -130,7 +147,9 @@ START_TEST(test_values)
     ck_assert_ptr_null(kos_conf_get(conf, "host")->list);
     ck_assert_str_eq(kos_conf_text(conf, "wait"), "");
     kos_conf_values_free(conf);
-    ck_assert_int_eq(kos_conf_read("v", kos_bytes_str("wait = \"1m\"; map = ( { a = 1; } ); tags = ( \"x\", \"y\" );"), &doc, &error), KOS_OK);
+    ck_assert_int_eq(kos_conf_read("v", kos_bytes_str("wait = \"1m\"; map = ( { a = 1; } ); tags = ( \"x\", \"y\" );"),
+                                   &doc, &error),
+                     KOS_OK);
     ck_assert_int_eq(kos_conf_values(kos_conf_root(doc), "plugin radio", schema, &conf, &error), KOS_OK);
     kos_conf_free(doc);
     ck_assert_int_eq(kos_conf_number(conf, "wait"), 60000);
@@ -160,8 +179,10 @@ START_TEST(test_values_refused)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ck_assert_int_eq(kos_conf_read("v", kos_bytes_str(cases[i].text), &doc, &error), KOS_OK);
-        ck_assert_int_eq(kos_conf_values(kos_conf_member(kos_conf_root(doc), "settings"), "p", schema, &conf, &error), KOS_E_CONFIG);
-        ck_assert_msg(strncmp(error.text, cases[i].reason, strlen(cases[i].reason)) == 0, "%s: said: %s", cases[i].text, error.text);
+        ck_assert_int_eq(kos_conf_values(kos_conf_member(kos_conf_root(doc), "settings"), "p", schema, &conf, &error),
+                         KOS_E_CONFIG);
+        ck_assert_msg(strncmp(error.text, cases[i].reason, strlen(cases[i].reason)) == 0, "%s: said: %s", cases[i].text,
+                      error.text);
         kos_conf_free(doc);
     }
 }
@@ -189,7 +210,8 @@ START_TEST(test_bad_schema)
         const struct kos_setting *const schema[] = { &bad[i], NULL };
         struct kos_conf *conf = NULL;
         struct kos_error error = { 0 };
-        ck_assert_msg(kos_conf_values(NULL, "plugin bad", schema, &conf, &error) == KOS_E_PLUGIN, "case %zu accepted", i);
+        ck_assert_msg(kos_conf_values(NULL, "plugin bad", schema, &conf, &error) == KOS_E_PLUGIN, "case %zu accepted",
+                      i);
         ck_assert_int_eq(error.code, KOS_E_PLUGIN);
         ck_assert_ptr_nonnull(strstr(error.text, "plugin bad"));
         ck_assert_ptr_null(conf);

@@ -49,7 +49,8 @@ static int32_t check_bounds(const struct place *at, int64_t number, const char *
 {
     const struct kos_setting *s = at->setting;
     if ((s->min || s->max) && (number < s->min || number > s->max))
-        return fail(at, "%lld%s is outside of %lld to %lld%s", (long long)number, unit, (long long)s->min, (long long)s->max, unit);
+        return fail(at, "%lld%s is outside of %lld to %lld%s", (long long)number, unit, (long long)s->min,
+                    (long long)s->max, unit);
     return KOS_OK;
 }
 
@@ -60,7 +61,8 @@ static int32_t check_string(const struct place *at, const char *text)
     if (kos_conf_utf8(kos_bytes(text, len)) < len)
         return fail(at, "the string is not UTF-8");
     if (s->type == KOS_SETTING_STRING && (s->min || s->max) && ((int64_t)len < s->min || (int64_t)len > s->max))
-        return fail(at, "the string has %zu bytes; %lld to %lld are allowed", len, (long long)s->min, (long long)s->max);
+        return fail(at, "the string has %zu bytes; %lld to %lld are allowed", len, (long long)s->min,
+                    (long long)s->max);
     if (s->type != KOS_SETTING_STRING || !s->choices)
         return KOS_OK;
     struct kos_buf buf;
@@ -83,8 +85,9 @@ static int32_t check_amount(const struct place *at, const char *text, int64_t *n
     bool span = at->setting->type == KOS_SETTING_DURATION;
     int32_t rc = span ? kos_conf_duration(text, number) : kos_conf_size(text, number);
     if (rc < 0)
-        return fail(at, "\"%.40s\" is not %s", text, span ? "a duration: write \"250ms\", \"30s\", \"5m\", \"24h\", \"7d\" or a number of milliseconds"
-                                                        : "a size: write \"256K\", \"1M\", \"2G\" or a number of bytes");
+        return fail(at, "\"%.40s\" is not %s", text,
+                    span ? "a duration: write \"250ms\", \"30s\", \"5m\", \"24h\", \"7d\" or a number of milliseconds"
+                         : "a size: write \"256K\", \"1M\", \"2G\" or a number of bytes");
     return KOS_OK;
 }
 
@@ -176,7 +179,8 @@ static int32_t from_text(const struct place *at, const char *text, struct kos_co
     case KOS_SETTING_DURATION:
     case KOS_SETTING_SIZE:
         rc = check_amount(at, text, &out->number);
-        return rc < 0 ? rc : check_bounds(at, out->number, at->setting->type == KOS_SETTING_DURATION ? " ms" : " bytes");
+        return rc < 0 ? rc
+                      : check_bounds(at, out->number, at->setting->type == KOS_SETTING_DURATION ? " ms" : " bytes");
     case KOS_SETTING_FLOAT:
         if (!parse_real(text, &out->real))
             return fail(at, "\"%.40s\" is not a number", text);
@@ -195,7 +199,10 @@ static int32_t real_of_node(const struct place *at, double *real)
 {
     const struct kos_setting *s = at->setting;
     if (kos_conf_float(at->node, real) < 0)
-        return fail(at, kos_conf_kind(at->node) == KOS_CONF_FLOAT ? "the number is too large" : "a number is needed here, not %s", kind_text(at->node));
+        return fail(at,
+                    kos_conf_kind(at->node) == KOS_CONF_FLOAT ? "the number is too large"
+                                                              : "a number is needed here, not %s",
+                    kind_text(at->node));
     if ((s->min || s->max) && (*real < (double)s->min || *real > (double)s->max))
         return fail(at, "%g is outside of %lld to %lld", *real, (long long)s->min, (long long)s->max);
     return KOS_OK;
@@ -232,26 +239,30 @@ static int32_t from_node(const struct place *at, struct kos_conf_checked *out)
         if (kos_conf_kind(at->node) != KOS_CONF_LIST)
             return fail(at, "a list of groups ( { }, { } ) is needed here, not %s", kind_text(at->node));
         if (at->setting->max > 0 && kos_conf_count(at->node) > (size_t)at->setting->max)
-            return fail(at, "the list has %zu entries; at most %lld are allowed", kos_conf_count(at->node), (long long)at->setting->max);
+            return fail(at, "the list has %zu entries; at most %lld are allowed", kos_conf_count(at->node),
+                        (long long)at->setting->max);
         return kos_conf_table(at->node, &out->text, at->error);
     default: return fail(at, "the type %d is not known to this kos", (int)at->setting->type);
     }
     if (*unit && text)
         rc = check_amount(at, text, &out->number);
     else
-        rc = kos_conf_int(at->node, &out->number) == KOS_OK ? KOS_OK : fail(at, "%s is needed here, not %s", want, kind_text(at->node));
+        rc = kos_conf_int(at->node, &out->number) == KOS_OK
+                 ? KOS_OK
+                 : fail(at, "%s is needed here, not %s", want, kind_text(at->node));
     if (rc == KOS_OK && *unit && out->number < 0)
         rc = fail(at, "it cannot be negative");
     return rc < 0 ? rc : check_bounds(at, out->number, unit);
 }
 
-int32_t kos_conf_check(const struct kos_conf_node *node, const struct kos_setting *setting, const char *where, struct kos_conf_checked *ret_checked,
-                       struct kos_error *ret_error)
+int32_t kos_conf_check(const struct kos_conf_node *node, const struct kos_setting *setting, const char *where,
+                       struct kos_conf_checked *ret_checked, struct kos_error *ret_error)
 {
     struct place at = { node, setting, where, ret_error };
     struct kos_conf_checked out = { 0 };
     if (!node && !setting->fallback)
-        return kos_fail(ret_error, KOS_E_CONFIG, "%s: the setting %s is missing; it has no default", where, setting->name);
+        return kos_fail(ret_error, KOS_E_CONFIG, "%s: the setting %s is missing; it has no default", where,
+                        setting->name);
     int32_t rc = node ? from_node(&at, &out) : from_text(&at, setting->fallback, &out);
     if (rc < 0)
         kos_conf_checked_fini(&out);
@@ -266,9 +277,13 @@ int32_t kos_conf_declared(const struct kos_setting *setting, const char *where, 
     const char *name = setting->name ? setting->name : "";
     size_t len = strnlen(name, KOS_CONF_NAME_MAX + 1);
     if (len == 0 || len > KOS_CONF_NAME_MAX || !strchr(first, *name) || strspn(name, rest) != len)
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: declares a setting whose name is not [a-z][a-z0-9_]* of at most %d characters", where, KOS_CONF_NAME_MAX);
+        return kos_fail(ret_error, KOS_E_PLUGIN,
+                        "%s: declares a setting whose name is not [a-z][a-z0-9_]* of at most %d characters", where,
+                        KOS_CONF_NAME_MAX);
     if (setting->type < KOS_SETTING_STRING || setting->type > KOS_SETTING_TABLE)
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: declares the setting %s with type %d, which this kos does not know", where, name, (int)setting->type);
+        return kos_fail(ret_error, KOS_E_PLUGIN,
+                        "%s: declares the setting %s with type %d, which this kos does not know", where, name,
+                        (int)setting->type);
     if (!setting->fallback)
         return KOS_OK;
     struct kos_conf_checked unused;

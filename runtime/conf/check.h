@@ -22,9 +22,11 @@ int32_t kos_conf_check(const struct kos_conf_node *node, const struct kos_settin
                        struct kos_conf_checked *ret_checked, struct kos_error *ret_error);
 void kos_conf_checked_fini(struct kos_conf_checked *checked);
 /* Refuses members of `group` that `names` lacks, suggesting the nearest. */
-int32_t kos_conf_known(const struct kos_conf_node *group, const char *const *names, size_t count, struct kos_error *ret_error);
+int32_t kos_conf_known(const struct kos_conf_node *group, const char *const *names, size_t count,
+                       struct kos_error *ret_error);
 /* That it is a group and has no other members; NULL is fine. */
-int32_t kos_conf_check_group(const struct kos_conf_node *group, const char *const *names, size_t count, struct kos_error *ret_error);
+int32_t kos_conf_check_group(const struct kos_conf_node *group, const char *const *names, size_t count,
+                             struct kos_error *ret_error);
 /* Who is named when a setting is missing: "file:line" of its group, or `where`. malloc'ed. */
 char *kos_conf_where(const struct kos_conf_node *group, const char *where);
 /* Canonical JSON of a list of groups of strings, numbers and booleans, malloc'ed. */

@@ -86,7 +86,8 @@ START_TEST(test_refused)
         ck_assert_msg(parse(refusals[i].text, &doc, &error) == KOS_E_CONFIG, "accepted: %s", refusals[i].text);
         ck_assert_ptr_null(doc);
         ck_assert_int_eq(error.code, KOS_E_CONFIG);
-        ck_assert_msg(strncmp(error.text, refusals[i].reason, strlen(refusals[i].reason)) == 0, "%s: said: %s", refusals[i].text, error.text);
+        ck_assert_msg(strncmp(error.text, refusals[i].reason, strlen(refusals[i].reason)) == 0, "%s: said: %s",
+                      refusals[i].text, error.text);
         ck_assert_int_eq(parse(refusals[i].text, &doc, NULL), KOS_E_CONFIG);
     }
 }
@@ -227,7 +228,8 @@ END_TEST
  * names a line. */
 START_TEST(test_damage)
 {
-    static const char text[] = "# c\ns = \"a\\\"b\" \"c\"; /* x */ g : { l = ( 1, 2.5e3, { t = true; } ); a = [ 0x1f, 7L ]; }; // e\n";
+    static const char text[] =
+        "# c\ns = \"a\\\"b\" \"c\"; /* x */ g : { l = ( 1, 2.5e3, { t = true; } ); a = [ 0x1f, 7L ]; }; // e\n";
     char copy[sizeof text];
     for (size_t at = 0; at < sizeof text - 1; at++)
         for (int c = 0; c < 256; c += at % 3 + 1) {

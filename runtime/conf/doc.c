@@ -17,17 +17,25 @@ struct kos_conf_doc {
     char *name;
 };
 
-static const config_setting_t *setting_of(const struct kos_conf_node *node) { return (const config_setting_t *)(const void *)node; }
-static const struct kos_conf_node *node_of(const config_setting_t *setting) { return (const struct kos_conf_node *)(const void *)setting; }
+static const config_setting_t *setting_of(const struct kos_conf_node *node)
+{
+    return (const config_setting_t *)(const void *)node;
+}
+static const struct kos_conf_node *node_of(const config_setting_t *setting)
+{
+    return (const struct kos_conf_node *)(const void *)setting;
+}
 
 /* What is left for libconfig to find: names given twice, arrays of several types. */
 static int32_t parse_failed(const struct kos_conf_doc *doc, struct kos_error *ret_error)
 {
     const char *reason = config_error_text(&doc->config);
-    return kos_fail(ret_error, KOS_E_CONFIG, "%s:%d: %s", doc->name, config_error_line(&doc->config), reason ? reason : "it cannot be parsed");
+    return kos_fail(ret_error, KOS_E_CONFIG, "%s:%d: %s", doc->name, config_error_line(&doc->config),
+                    reason ? reason : "it cannot be parsed");
 }
 
-int32_t kos_conf_read(const char *name, struct kos_bytes text, struct kos_conf_doc **ret_doc, struct kos_error *ret_error)
+int32_t kos_conf_read(const char *name, struct kos_bytes text, struct kos_conf_doc **ret_doc,
+                      struct kos_error *ret_error)
 {
     int32_t rc = kos_conf_scan(name, text, ret_error);
     if (rc < 0)
@@ -184,7 +192,8 @@ static void path_text(const config_setting_t *setting, char *text, size_t cap)
         snprintf(text + len, cap - len, "[%d]", config_setting_index(setting));
 }
 
-int32_t kos_conf_fail(const struct kos_conf_node *node, struct kos_error *ret_error, int32_t code, const char *format, ...)
+int32_t kos_conf_fail(const struct kos_conf_node *node, struct kos_error *ret_error, int32_t code, const char *format,
+                      ...)
 {
     if (!ret_error)
         return code;
@@ -194,5 +203,6 @@ int32_t kos_conf_fail(const struct kos_conf_node *node, struct kos_error *ret_er
     vsnprintf(reason, sizeof reason, format, args);
     va_end(args);
     path_text(setting_of(node), path, sizeof path);
-    return kos_fail(ret_error, code, "%s:%d: %s%s%s", kos_conf_file(node), kos_conf_line(node), path, path[0] ? ": " : "", reason);
+    return kos_fail(ret_error, code, "%s:%d: %s%s%s", kos_conf_file(node), kos_conf_line(node), path,
+                    path[0] ? ": " : "", reason);
 }

@@ -90,7 +90,8 @@ static const char *accept(struct level *level, enum token token)
     switch (token) {
     case NAME:
         if (!is_group(level) || !(level->state == WANT_NAME || after))
-            return level->state == WANT_EQUALS ? "'=' is needed after the name before" : "a value is needed here; words are written in quotes";
+            return level->state == WANT_EQUALS ? "'=' is needed after the name before"
+                                               : "a value is needed here; words are written in quotes";
         level->state = WANT_EQUALS;
         return NULL;
     case EQUALS:
@@ -108,7 +109,9 @@ static const char *accept(struct level *level, enum token token)
         /* fall through */
     case SCALAR:
         if (!value)
-            return level->state == WANT_EQUALS ? "'=' is needed after the name before" : is_group(level) ? "a name is needed here: name = value;" : "',' is needed between values";
+            return level->state == WANT_EQUALS ? "'=' is needed after the name before"
+                   : is_group(level)           ? "a name is needed here: name = value;"
+                                               : "',' is needed between values";
         level->state = token == STRING ? AFTER_STRING : AFTER_VALUE;
         return NULL;
     case SEMICOLON:
@@ -198,17 +201,23 @@ static int32_t check_number(const struct scan *s, const char *word)
     if (*rest && !hex && is_real(rest, span))
         return KOS_OK;
     bool wide = *rest == 'L';
-    if (span == 0 || (hex && (span == 2 || digits != word)) || (*rest && strcmp(rest, "L") != 0 && strcmp(rest, "LL") != 0))
-        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: \"%s\" is not a number; words, durations and sizes are written in quotes", s->name, s->line, word);
+    if (span == 0 || (hex && (span == 2 || digits != word)) ||
+        (*rest && strcmp(rest, "L") != 0 && strcmp(rest, "LL") != 0))
+        return kos_fail(s->error, KOS_E_CONFIG,
+                        "%s:%d: \"%s\" is not a number; words, durations and sizes are written in quotes", s->name,
+                        s->line, word);
     if (!hex && span > 1 && *digits == '0')
-        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: %s has a leading zero, which libconfig reads as octal; leave it out", s->name, s->line, word);
+        return kos_fail(s->error, KOS_E_CONFIG,
+                        "%s:%d: %s has a leading zero, which libconfig reads as octal; leave it out", s->name, s->line,
+                        word);
     errno = 0;
     long long value = strtoll(word, NULL, hex ? 16 : 10);
     if (errno == ERANGE)
         return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: %s is outside of 64 bits", s->name, s->line, word);
     /* libconfig 1.5 cuts these to 32 bits. */
     if (!wide && (value > INT32_MAX || value < INT32_MIN))
-        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: %s is wider than 31 bits; write %sL", s->name, s->line, word, word);
+        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: %s is wider than 31 bits; write %sL", s->name, s->line, word,
+                        word);
     return KOS_OK;
 }
 
@@ -240,8 +249,12 @@ static int32_t scan_open(struct scan *s)
     if (rc < 0)
         return rc;
     if (s->depth == KOS_CONF_DEPTH_MAX)
-        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: brackets are nested deeper than %d", s->name, s->line, KOS_CONF_DEPTH_MAX);
-    s->level[++s->depth] = (struct level){ c == '{' ? '}' : c == '(' ? ')' : ']', s->line, c == '{' ? WANT_NAME : WANT_VALUE_OR_END };
+        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: brackets are nested deeper than %d", s->name, s->line,
+                        KOS_CONF_DEPTH_MAX);
+    s->level[++s->depth] = (struct level){ c == '{'   ? '}'
+                                           : c == '(' ? ')'
+                                                      : ']',
+                                           s->line, c == '{' ? WANT_NAME : WANT_VALUE_OR_END };
     step(s);
     return KOS_OK;
 }
@@ -251,9 +264,11 @@ static int32_t scan_close(struct scan *s)
     int c = peek(s, 0);
     const struct level *level = &s->level[s->depth];
     if (s->depth == 0)
-        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: there is no open bracket that this '%c' could close", s->name, s->line, c);
+        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: there is no open bracket that this '%c' could close", s->name,
+                        s->line, c);
     if (level->close != c)
-        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: '%c' cannot close what line %d opened: a '%c' is missing", s->name, s->line, c, level->line, level->close);
+        return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: '%c' cannot close what line %d opened: a '%c' is missing",
+                        s->name, s->line, c, level->line, level->close);
     if (level->state == WANT_EQUALS || level->state == WANT_VALUE)
         return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: a value is needed before '%c'", s->name, s->line, c);
     s->level[--s->depth].state = AFTER_VALUE;
@@ -276,7 +291,8 @@ static int32_t scan_one(struct scan *s)
     case '}': case ')': case ']': return scan_close(s);
     case '=': case ':': case ',':
         if (++s->items > KOS_CONF_ITEMS_MAX)
-            return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: more than %d settings and list elements", s->name, s->line, KOS_CONF_ITEMS_MAX);
+            return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: more than %d settings and list elements", s->name, s->line,
+                            KOS_CONF_ITEMS_MAX);
         rc = take(s, c == ',' ? COMMA : EQUALS, s->line);
         step(s);
         return rc;
@@ -294,7 +310,8 @@ static int32_t scan_one(struct scan *s)
     }
     if (c > 0x20 && c < 0x7f)
         return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: unexpected character '%c'", s->name, s->line, c);
-    return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: unexpected byte 0x%02x outside of quotes", s->name, s->line, (unsigned)c);
+    return kos_fail(s->error, KOS_E_CONFIG, "%s:%d: unexpected byte 0x%02x outside of quotes", s->name, s->line,
+                    (unsigned)c);
 }
 
 int32_t kos_conf_scan(const char *name, struct kos_bytes text, struct kos_error *ret_error)
@@ -315,7 +332,8 @@ int32_t kos_conf_scan(const char *name, struct kos_bytes text, struct kos_error 
     }
     const struct level *level = &s.level[s.depth];
     if (s.depth)
-        return kos_fail(ret_error, KOS_E_CONFIG, "%s:%d: the bracket opened here is not closed: a '%c' is missing", name, level->line, level->close);
+        return kos_fail(ret_error, KOS_E_CONFIG, "%s:%d: the bracket opened here is not closed: a '%c' is missing",
+                        name, level->line, level->close);
     if (level->state == WANT_EQUALS || level->state == WANT_VALUE)
         return fail(&s, s.line, "the file ends within a setting: name = value;");
     return KOS_OK;

@@ -41,7 +41,8 @@ static struct kos_setting setting_copy(const struct kos_setting *setting)
     return copy;
 }
 
-static int32_t declared(const struct kos_setting *const *schema, const char *where, size_t *ret_count, struct kos_error *ret_error)
+static int32_t declared(const struct kos_setting *const *schema, const char *where, size_t *ret_count,
+                        struct kos_error *ret_error)
 {
     size_t count = 0;
     for (; schema && schema[count]; count++) {
@@ -59,8 +60,8 @@ static int32_t declared(const struct kos_setting *const *schema, const char *whe
     return KOS_OK;
 }
 
-int32_t kos_conf_values(const struct kos_conf_node *group, const char *where, const struct kos_setting *const *schema, struct kos_conf **ret_conf,
-                        struct kos_error *ret_error)
+int32_t kos_conf_values(const struct kos_conf_node *group, const char *where, const struct kos_setting *const *schema,
+                        struct kos_conf **ret_conf, struct kos_error *ret_error)
 {
     size_t count = 0;
     int32_t rc = declared(schema, where, &count, ret_error);
@@ -85,8 +86,12 @@ int32_t kos_conf_values(const struct kos_conf_node *group, const char *where, co
         if (rc < 0)
             break;
         v->names[v->count] = kos_strdup(setting.name);
-        v->values[v->count] = (struct kos_value){ .size = sizeof(struct kos_value), .name = v->names[v->count], .number = c->number, .real = c->real,
-                                                  .text = c->text ? c->text : "", .list = (const char *const *)c->list };
+        v->values[v->count] = (struct kos_value){ .size = sizeof(struct kos_value),
+                                                  .name = v->names[v->count],
+                                                  .number = c->number,
+                                                  .real = c->real,
+                                                  .text = c->text ? c->text : "",
+                                                  .list = (const char *const *)c->list };
         v->pointers[v->count] = &v->values[v->count];
     }
     free(place);
@@ -100,7 +105,8 @@ int32_t kos_conf_values(const struct kos_conf_node *group, const char *where, co
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(kos_conf_name(*(const struct kos_conf_node *const *)a), kos_conf_name(*(const struct kos_conf_node *const *)b));
+    return strcmp(kos_conf_name(*(const struct kos_conf_node *const *)a),
+                  kos_conf_name(*(const struct kos_conf_node *const *)b));
 }
 
 static int32_t put_row(struct klp_json_out *out, const struct kos_conf_node *row, struct kos_error *ret_error)
@@ -121,14 +127,16 @@ static int32_t put_row(struct klp_json_out *out, const struct kos_conf_node *row
         klp_json_name(out, kos_conf_name(members[i]));
         if (kos_conf_string(members[i]))
             klp_json_put_cstr(out, kos_conf_string(members[i]));
-        else if (kos_conf_int(members[i], &number) == KOS_OK && number <= KLP_JSON_INT_MAX && number >= -KLP_JSON_INT_MAX)
+        else if (kos_conf_int(members[i], &number) == KOS_OK && number <= KLP_JSON_INT_MAX &&
+                 number >= -KLP_JSON_INT_MAX)
             klp_json_put_int(out, number);
         else if (kos_conf_kind(members[i]) == KOS_CONF_FLOAT && kos_conf_float(members[i], &real) == KOS_OK)
             klp_json_put_double(out, real);
         else if (kos_conf_bool(members[i], &flag) == KOS_OK)
             klp_json_put_bool(out, flag);
         else
-            rc = kos_conf_fail(members[i], ret_error, KOS_E_CONFIG, "a string, a boolean or a number within +-(2^53-1) is needed here");
+            rc = kos_conf_fail(members[i], ret_error, KOS_E_CONFIG,
+                               "a string, a boolean or a number within +-(2^53-1) is needed here");
         if (rc == KOS_OK && out->error < 0)
             rc = kos_conf_fail(members[i], ret_error, KOS_E_CONFIG, "the string is not UTF-8");
     }

@@ -20,12 +20,14 @@
 struct kos_keys;       /* all identities below one keys/ directory */
 struct kos_identity;   /* one of them, owned by kos_keys */
 
-/* Makes directory, node secrets and inception. passphrase empty: not encrypted. KOS_E_EXISTS when there is a node already;
- * on failure nothing is left behind. `delegator` etc. are filled for agents by kos_keys_agent_new. */
-int32_t kos_keys_create(struct kos_env *env, const char *dir, int32_t alg, struct kos_bytes passphrase, struct kos_error *ret_error);
+/* Makes directory, node secrets and inception. passphrase empty: not encrypted. KOS_E_EXISTS when there is a node
+ * already; on failure nothing is left behind. `delegator` etc. are filled for agents by kos_keys_agent_new. */
+int32_t kos_keys_create(struct kos_env *env, const char *dir, int32_t alg, struct kos_bytes passphrase,
+                        struct kos_error *ret_error);
 /* Refuses a directory or file that others may read (mode & 077), is a symlink, or is not owned by this user or root:
  * KOS_E_PERMISSION names it and the chmod that mends it. */
-int32_t kos_keys_open(struct kos_env *env, const char *dir, struct kos_bytes passphrase, struct kos_keys **ret_keys, struct kos_error *ret_error);
+int32_t kos_keys_open(struct kos_env *env, const char *dir, struct kos_bytes passphrase, struct kos_keys **ret_keys,
+                      struct kos_error *ret_error);
 void kos_keys_close(struct kos_keys *keys);
 /* Whether the key file says it is encrypted (so that a passphrase must be asked for). */
 int32_t kos_keys_encrypted(struct kos_env *env, const char *dir, bool *ret_encrypted, struct kos_error *ret_error);
@@ -42,7 +44,8 @@ const struct klp_id *kos_identity_id(const struct kos_identity *identity);
 const struct klp_log *kos_identity_log(const struct kos_identity *identity);
 /* The event whose key signs now: what messages name. */
 uint64_t kos_identity_event(const struct kos_identity *identity);
-int32_t kos_identity_sign(const struct kos_identity *identity, const char *tag, struct kos_bytes body, uint8_t ret_signature[KLP_SIGNATURE_LEN]);
+int32_t kos_identity_sign(const struct kos_identity *identity, const char *tag, struct kos_bytes body,
+                          uint8_t ret_signature[KLP_SIGNATURE_LEN]);
 /* The current secret: for klp_batch_sign and klp_proof_make on a worker. Valid while the identity is; never copied. */
 const struct klp_secret *kos_identity_secret(const struct kos_identity *identity);
 /* The node's long-lived X25519 key of Noise sessions. */

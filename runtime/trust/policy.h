@@ -17,7 +17,8 @@ enum { KOS_POLICY_FILES_MAX = 64, KOS_POLICY_RULES_MAX = 4096, KOS_RULE_TEXT = 1
 
 struct kos_policy; /* immutable once compiled; reference-counted, so that a decision under way keeps its own */
 
-int32_t kos_policy_load(struct kos_env *env, const char *dir /* policy.d */, struct kos_policy **ret_policy, struct kos_error *ret_error);
+int32_t kos_policy_load(struct kos_env *env, const char *dir /* policy.d */, struct kos_policy **ret_policy,
+                        struct kos_error *ret_error);
 /* One file by itself: `kosctl policy check`. */
 int32_t kos_policy_check(struct kos_env *env, const char *path, struct kos_error *ret_error);
 struct kos_policy *kos_policy_ref(struct kos_policy *policy);
@@ -41,20 +42,23 @@ struct kos_policy_request {
 
 struct kos_policy_decision {
     int32_t code;                  /* KOS_OK, KOS_E_DENIED, KOS_E_TRUST, KOS_E_LIMIT */
-    char rule[KOS_RULE_TEXT];      /* "policy.d/home.klp-policy:12 trust.TASK_REQUEST = 5" or "built-in: trust.TASK_REQUEST = 5" */
+    /* "policy.d/home.klp-policy:12 trust.TASK_REQUEST = 5" or "built-in: trust.TASK_REQUEST = 5" */
+    char rule[KOS_RULE_TEXT];
     char text[508];                /* one sentence for the operator, with the command that would allow it */
     char peer_text[256];           /* what the peer may be told: no names of files or of others */
     double score_needed;
 };
 /* The one function that decides, for messages, sessions and `kosctl policy explain`. */
-void kos_policy_decide(const struct kos_policy *policy, const struct kos_policy_request *request, struct kos_policy_decision *ret_decision);
+void kos_policy_decide(const struct kos_policy *policy, const struct kos_policy_request *request,
+                       struct kos_policy_decision *ret_decision);
 
 /* Limits in force for a peer, type and transport: minimum over all that apply; 0 = none. */
 struct kos_policy_limits {
     uint64_t messages_per_minute, bytes_per_minute, bytes_per_day, concurrent_tasks, outbox_bytes, dedupe_entries;
     char rule[KOS_RULE_TEXT];      /* of the tightest */
 };
-void kos_policy_limits(const struct kos_policy *policy, const struct kos_policy_request *request, struct kos_policy_limits *ret_limits);
+void kos_policy_limits(const struct kos_policy *policy, const struct kos_policy_request *request,
+                       struct kos_policy_limits *ret_limits);
 
 /* Wiring: the plugins to load, in order of name. */
 struct kos_policy_plugin {
