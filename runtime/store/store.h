@@ -4,12 +4,14 @@
  *
  * A transaction is applied at once to what this process reads, written with all others of the same turn as one group
  * to the journal (append-only segments, one fdatasync on a worker), and only then `done` runs: what leaves the node
- * waits for that. The journal is the redo log: SQLite holds the same spaces up to a checkpoint; at start the journal
- * behind the checkpoint is played again, and a torn tail is cut (it was never acknowledged). Both go through kos_env's
- * files, SQLite by a VFS.
+ * waits for that. The journal is the redo log: SQLite holds the same spaces up to a checkpoint, what changed since is
+ * in memory; at start the journal behind the checkpoint is played again, and a torn record at its end is left out (it
+ * was never acknowledged). Both go through kos_env's files, SQLite by a VFS; all writing is done by workers.
  *
  * When the disk is full or broken the store refuses new transactions (KOS_E_NOSPACE, KOS_E_IO) and says so once; what
- * was acknowledged stays. It takes work again when a probe write succeeds.
+ * was acknowledged stays. What it took before waits: it is tried again each second until it is on the disk, so memory
+ * and disk never disagree for longer than that, and then the store takes work again. The next journal segment is
+ * always allocated beforehand, so on a full disk what was taken normally still fits.
  */
 #ifndef KOS_STORE_STORE_H
 #define KOS_STORE_STORE_H
@@ -24,7 +26,7 @@ struct kos_tx;
 struct kos_store_options {
     uint64_t segment_bytes;      /* journal segment, preallocated; 0 = 16 MiB */
     uint64_t checkpoint_bytes;   /* journal behind the checkpoint that starts one; 0 = 32 MiB */
-    uint64_t group_bytes_max;    /* bytes waiting for the disk before begin refuses with KOS_E_BUSY; 0 = 64 MiB */
+    uint64_t group_bytes_max;    /* bytes waiting for the disk before commit refuses with KOS_E_BUSY; 0 = 64 MiB */
 };
 
 struct kos_store_stats {
@@ -34,16 +36,20 @@ struct kos_store_stats {
 
 /* Opens or creates the store in directory `dir` (0700), takes its lock (KOS_E_LOCKED names the file and the holder's pid). Plays the journal. */
 int32_t kos_store_open(struct kos_env *env, const char *dir, const struct kos_store_options *options, struct kos_store **ret_store, struct kos_error *ret_error);
-/* Checkpoints and closes; transactions not durable yet are written first. */
+/* Checkpoints and closes; transactions not durable yet are written first, and their `done` runs inside. Not to be called
+ * from a `done`. NULL is fine. */
 void kos_store_close(struct kos_store *store);
 
-/* NULL is never returned; a refusal shows at commit. */
+/* NULL is never returned; a refusal shows at commit. All of a store's transactions end before it is closed. */
 struct kos_tx *kos_tx_begin(struct kos_store *store);
 void kos_tx_put(struct kos_tx *tx, const char *space, struct kos_bytes key, struct kos_bytes value);   /* copied */
 void kos_tx_delete(struct kos_tx *tx, const char *space, struct kos_bytes key);
-/* Takes the transaction. On success reads see it from now on, and `done` (may be NULL) runs once in a later turn with
- * KOS_OK when it is durable, or with the error that the store fell into (then memory and disk disagree about it, and
- * the store refuses everything until reopened). A failure returned here means nothing was applied and done never runs. */
+/* Takes the transaction, which is gone afterwards in any case. On success reads see it from now on, and `done` (may be
+ * NULL) runs once in a later turn with KOS_OK when it is durable, in the order of the commits. While the disk refuses it,
+ * done waits; only a store that is closed before the disk takes it again calls done with the error. A failure returned
+ * here means nothing was applied and done never runs: the store's state, KOS_E_BUSY when too much waits for the disk,
+ * KOS_E_LIMIT or KOS_E_INVALID for what was put (a space's name is 1 to 64 printable ASCII characters without space and
+ * quote; 1,024 spaces). */
 int32_t kos_tx_commit(struct kos_tx *tx, void (*done)(void *arg, int32_t status), void *arg);
 void kos_tx_abort(struct kos_tx *tx);
 
@@ -53,9 +59,10 @@ int32_t kos_store_get(struct kos_store *store, const char *space, struct kos_byt
  * change the store. */
 int32_t kos_store_scan(struct kos_store *store, const char *space, struct kos_bytes prefix, struct kos_bytes from,
                        bool (*each)(void *arg, struct kos_bytes key, struct kos_bytes value), void *arg);
+/* Keys in the space. The first call reads the space through; from then on the number is kept. */
 uint64_t kos_store_count(struct kos_store *store, const char *space);
 void kos_store_stats(struct kos_store *store, struct kos_store_stats *ret_stats);
-/* Asks for a checkpoint; done when it is on disk. */
+/* Asks for a checkpoint soon; stats.checkpoints counts those on disk. Returns the store's state. */
 int32_t kos_store_checkpoint(struct kos_store *store);
 
 /* Reads a closed store through and reports: every segment's records and digests, SQLite's integrity_check, the
