@@ -99,7 +99,7 @@ int32_t klp_proof_verify(const struct klp_proof *proof, const struct klp_log *lo
     /* Only now: an unsigned claim of another history would let anybody raise an alarm about anybody. */
     if (memcmp(&event->digest, &proof->head, sizeof proof->head) != 0)
         return KOS_E_DUPLICITY;
-    /* A proof carries no time. The age of its event is the most lenient one, so that the grace alone decides. */
-    code = klp_log_may_sign(log, proof->event, event->created, now);
+    /* A proof carries no time: it counts as made long ago, so that the grace alone decides. */
+    code = klp_log_may_sign(log, proof->event, INT64_MIN, now);
     return code == KOS_E_EXPIRED ? KOS_E_STALE : code;
 }

@@ -44,7 +44,8 @@ endif
 
 # sessions, sealing, batches: tests
 if HAVE_CHECK
-KLP_SESSION_TESTS = sdk/klp/noise_test sdk/klp/record_test sdk/klp/frame_test sdk/klp/batch_test sdk/klp/hpke_test
+KLP_SESSION_TESTS = sdk/klp/noise_test sdk/klp/record_test sdk/klp/proof_test sdk/klp/frame_test sdk/klp/batch_test \
+  sdk/klp/hpke_test sdk/klp/seal_test sdk/klp/receipt_test
 check_PROGRAMS += $(KLP_SESSION_TESTS)
 TESTS += $(KLP_SESSION_TESTS)
 sdk_klp_noise_test_SOURCES = sdk/klp/noise_test.c
@@ -62,6 +63,15 @@ sdk_klp_batch_test_LDADD = $(KLP_TEST_LIBS)
 sdk_klp_hpke_test_SOURCES = sdk/klp/hpke_test.c
 sdk_klp_hpke_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_hpke_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_proof_test_SOURCES = sdk/klp/proof_test.c sdk/klp/log_testing.h
+sdk_klp_proof_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_proof_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_seal_test_SOURCES = sdk/klp/seal_test.c
+sdk_klp_seal_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_seal_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_receipt_test_SOURCES = sdk/klp/receipt_test.c
+sdk_klp_receipt_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_receipt_test_LDADD = $(KLP_TEST_LIBS)
 endif
 
 # identity and records: tests
