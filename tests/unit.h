@@ -16,6 +16,7 @@
         Suite *suite_ = suite_create(title_);                                                \
         for (size_t i_ = 0; i_ < sizeof all_ / sizeof *all_; i_++) {                         \
             TCase *tcase_ = tcase_create(all_[i_]->name);                                    \
+            tcase_set_timeout(tcase_, 120); /* a hang ends; slow machines and sanitizers do not fail */ \
             tcase_add_test(tcase_, all_[i_]);                                                \
             suite_add_tcase(suite_, tcase_);                                                 \
         }                                                                                    \

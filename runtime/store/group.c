@@ -281,12 +281,12 @@ static void tidy_run(struct kos_work *work)
     struct tidy *tidy = (struct tidy *)((char *)work - offsetof(struct tidy, work));
     struct kos_store *store = tidy->store;
     const char *dir = store->journal_dir;
-    size_t at = 0;
     tidy->rc = KOS_OK;
     if (tidy->want_spare)
-        tidy->rc = journal_spare(store->env, dir, tidy->spare_bytes, tidy->remove_count ? tidy->remove[at++] : 0);
-    /* What cannot be removed now is removed after the next start, which finds it before the checkpoint. */
-    for (; at < tidy->remove_count; at++)
+        tidy->rc = journal_spare(store->env, dir, tidy->spare_bytes, tidy->remove_count ? tidy->remove[0] : 0);
+    /* What became the spare one is not there any more. What cannot be removed now is removed after the next start, which
+     * finds it before the checkpoint. */
+    for (size_t at = 0; at < tidy->remove_count; at++)
         journal_remove(store->env, dir, tidy->remove[at]);
 }
 

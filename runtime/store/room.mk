@@ -5,9 +5,12 @@ libkos_la_SOURCES += runtime/store/store.h runtime/store/store.c runtime/store/i
   runtime/store/sqlite.c runtime/store/sqlite.h runtime/store/vfs.c runtime/store/vfs.h runtime/store/vfs_lock.c runtime/store/vfs_lock.h
 
 if HAVE_CHECK
-check_PROGRAMS += runtime/store/store_test
-TESTS += runtime/store/store_test
+check_PROGRAMS += runtime/store/store_test runtime/store/crash_test
+TESTS += runtime/store/store_test runtime/store/crash_test
 runtime_store_store_test_SOURCES = runtime/store/store_test.c
 runtime_store_store_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_store_store_test_LDADD = $(TEST_LIBS)
+runtime_store_crash_test_SOURCES = runtime/store/crash_test.c
+runtime_store_crash_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_store_crash_test_LDADD = $(TEST_LIBS)
 endif
