@@ -1,1 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+if PLUGIN_HANDLER_BROADCAST_ANNOUNCE
+plugin_LTLIBRARIES += plugins/handler/broadcast_announce/broadcast_announce.la
+endif
+plugins_handler_broadcast_announce_broadcast_announce_la_SOURCES = plugins/handler/broadcast_announce/plugin.c
+plugins_handler_broadcast_announce_broadcast_announce_la_CPPFLAGS = $(AM_CPPFLAGS)
+plugins_handler_broadcast_announce_broadcast_announce_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_handler_broadcast_announce_broadcast_announce_la_LIBADD = sdk/klp/libklp.la
