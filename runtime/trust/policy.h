@@ -3,8 +3,9 @@
  * Policy manifests, compiled: who may do what, and how plugins are wired. klp-policy(5) is the manual.
  *
  * Inside a manifest rules add up; across manifests: absent = no opinion, allow = intersection, block = union, limits =
- * minimum, thresholds = maximum, conflicting wiring = error. The order of loading never matters. With no manifest, and
- * under any, the built-in default holds: strangers may shake hands; TASK_REQUEST needs a score of 5; answers to our own
+ * minimum, thresholds = maximum, conflicting wiring = error. The order of loading never matters. Beneath them the
+ * built-in default holds wherever no manifest names the very type: strangers may shake hands (session = 0),
+ * BROADCAST_ANNOUNCE needs a score of 3, TASK_REQUEST 5, AGENT_MIGRATION 8, any other type 5; answers to our own
  * requests are let in.
  */
 #ifndef KOS_TRUST_POLICY_H
@@ -38,6 +39,9 @@ struct kos_policy_request {
     double agent_trust_required;   /* of the local agent, inbound */
     uint64_t size_bytes;
     bool answers_ours;             /* inbound: reply_to names an open request of ours to this very peer */
+    struct klp_id
+        host; /* the node that an agent `peer` belongs to: what is said of it holds for the agent; zero: none */
+    const char *host_name;         /* its petname; NULL or "" when none */
 };
 
 struct kos_policy_decision {

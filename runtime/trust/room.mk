@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 libkos_la_SOURCES += runtime/trust/keys.h runtime/trust/policy.h runtime/trust/trust.h \
-  runtime/trust/keys.c runtime/trust/keys_agents.c runtime/trust/keys_private.h runtime/trust/keyfile.c runtime/trust/keyfile.h
+  runtime/trust/keys.c runtime/trust/keys_agents.c runtime/trust/keys_private.h runtime/trust/keyfile.c runtime/trust/keyfile.h \
+  runtime/trust/policy.c runtime/trust/policy_parse.c runtime/trust/policy_wiring.c runtime/trust/policy_decide.c \
+  runtime/trust/policy_describe.c runtime/trust/policy_private.h
 
 if HAVE_CHECK
-check_PROGRAMS += runtime/trust/keys_test
-TESTS += runtime/trust/keys_test
+check_PROGRAMS += runtime/trust/keys_test runtime/trust/policy_test
+TESTS += runtime/trust/keys_test runtime/trust/policy_test
 runtime_trust_keys_test_SOURCES = runtime/trust/keys_test.c
 runtime_trust_keys_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_trust_keys_test_LDADD = $(TEST_LIBS)
+runtime_trust_policy_test_SOURCES = runtime/trust/policy_test.c
+runtime_trust_policy_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_trust_policy_test_LDADD = $(TEST_LIBS)
 endif
