@@ -8,7 +8,8 @@
 #include "member.h"
 
 enum { A_AGENT, A_BUNDLE, A_CREATED, A_HOST, A_KEY, A_NEXT, A_PRIOR, A_SEALING_KEY, A_SEQ, A_COUNT };
-static const char *const names[A_COUNT] = { "agent", "bundle", "created", "host", "key", "next", "prior", "sealing_key", "seq" };
+static const char *const names[A_COUNT] = { "agent", "bundle", "created",     "host", "key",
+                                            "next",  "prior",  "sealing_key", "seq" };
 
 static int32_t read_member(int member, struct klp_json value, struct klp_acceptance *acceptance)
 {
@@ -36,13 +37,15 @@ int32_t klp_acceptance_parse(struct kos_bytes text, struct klp_acceptance *ret_a
     if (error < 0)
         return kos_fail(ret_error, error, "the acceptance is not canonical JSON (RFC 8785) at byte %zu", offset);
     if (member_envelope(envelope, &body, acceptance.signature) < 0)
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the acceptance is not {\"body\":{...},\"signature\":\"0x<128 digits>\"}");
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the acceptance is not {\"body\":{...},\"signature\":\"0x<128 digits>\"}");
     if (klp_json_get_many(body, names, A_COUNT, values) != A_COUNT)
         return kos_fail(ret_error, KOS_E_SYNTAX, "the acceptance has not exactly its %d members", A_COUNT);
     for (int i = 0; i < A_COUNT; i++) {
         error = read_member(i, values[i], &acceptance);
         if (error < 0)
-            return kos_fail(ret_error, error, "the acceptance's member \"%s\" is missing or not acceptable: %s", names[i], kos_error_text(error));
+            return kos_fail(ret_error, error, "the acceptance's member \"%s\" is missing or not acceptable: %s",
+                            names[i], kos_error_text(error));
     }
     if (acceptance.seq == 0)
         return kos_fail(ret_error, KOS_E_SYNTAX, "the acceptance is for event 0, where an inception stands");
@@ -53,10 +56,12 @@ int32_t klp_acceptance_parse(struct kos_bytes text, struct klp_acceptance *ret_a
 
 int32_t klp_acceptance_verify(const struct klp_acceptance *acceptance)
 {
-    return klp_verify(&acceptance->key, KLP_TAG_ACCEPT, acceptance->body, kos_bytes(acceptance->signature, KLP_SIGNATURE_LEN));
+    return klp_verify(&acceptance->key, KLP_TAG_ACCEPT, acceptance->body,
+                      kos_bytes(acceptance->signature, KLP_SIGNATURE_LEN));
 }
 
-int32_t klp_acceptance_make(const struct klp_acceptance *acceptance, const struct klp_secret *new_key, uint8_t *out, size_t cap, size_t *ret_len, struct kos_error *ret_error)
+int32_t klp_acceptance_make(const struct klp_acceptance *acceptance, const struct klp_secret *new_key, uint8_t *out,
+                            size_t cap, size_t *ret_len, struct kos_error *ret_error)
 {
     char sealing[KLP_KEY_TEXT_MAX];
     struct klp_json_out json;
@@ -64,7 +69,8 @@ int32_t klp_acceptance_make(const struct klp_acceptance *acceptance, const struc
     if (klp_x25519_text(acceptance->sealing_key, sealing) < 0)
         return kos_fail(ret_error, KOS_E_KEY, "the acceptance's sealing key cannot be written");
     if (cap < MEMBER_ENVELOPE_HEAD + MEMBER_ENVELOPE_TAIL)
-        return kos_fail(ret_error, KOS_E_LIMIT, "%zu bytes are too few for an acceptance: give %d", cap, KLP_ACCEPTANCE_MAX);
+        return kos_fail(ret_error, KOS_E_LIMIT, "%zu bytes are too few for an acceptance: give %d", cap,
+                        KLP_ACCEPTANCE_MAX);
     klp_json_begin(&json, out + MEMBER_ENVELOPE_HEAD, cap - MEMBER_ENVELOPE_HEAD - MEMBER_ENVELOPE_TAIL);
     klp_json_object(&json);
     member_put_party(&json, "agent", &acceptance->agent, &acceptance->agent_identity);
@@ -91,7 +97,8 @@ int32_t klp_acceptance_make(const struct klp_acceptance *acceptance, const struc
     if (error < 0)
         return error;
     if (klp_acceptance_verify(&check) < 0)
-        return kos_fail(ret_error, KOS_E_KEY, "an acceptance is signed by the key that it names, and the secret is another one's");
+        return kos_fail(ret_error, KOS_E_KEY,
+                        "an acceptance is signed by the key that it names, and the secret is another one's");
     *ret_len = len;
     return 0;
 }

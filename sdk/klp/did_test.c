@@ -28,11 +28,12 @@ START_TEST(node)
         struct klp_json value = document(one.log, &data);
         klp_did(klp_log_id(one.log), did);
         klp_public_text(&public, key);
-        snprintf(expected, sizeof expected,
-                 "{\"@context\":[\"https://www.w3.org/ns/did/v1\",\"https://w3id.org/security/multikey/v1\"],"
-                 "\"assertionMethod\":[\"%s#event-%d\"],\"authentication\":[\"%s#event-%d\"],\"id\":\"%s\","
-                 "\"verificationMethod\":[{\"controller\":\"%s\",\"id\":\"%s#event-%d\",\"publicKeyMultibase\":\"%s\",\"type\":\"Multikey\"}]}",
-                 did, event, did, event, did, did, did, event, key);
+        snprintf(
+            expected, sizeof expected,
+            "{\"@context\":[\"https://www.w3.org/ns/did/v1\",\"https://w3id.org/security/multikey/v1\"],"
+            "\"assertionMethod\":[\"%s#event-%d\"],\"authentication\":[\"%s#event-%d\"],\"id\":\"%s\","
+            "\"verificationMethod\":[{\"controller\":\"%s\",\"id\":\"%s#event-%d\",\"publicKeyMultibase\":\"%s\",\"type\":\"Multikey\"}]}",
+            did, event, did, event, did, did, did, event, key);
         ck_assert_uint_eq(value.text.len, strlen(expected));
         ck_assert(memcmp(value.text.data, expected, value.text.len) == 0);
         free(data);

@@ -8,8 +8,10 @@
 #include "member.h"
 
 /* Sorted, as klp_json_get_many() wants them. */
-enum { M_ACCEPTANCE, M_AGENT, M_BY_RECOVERY, M_COMPROMISED, M_CREATED, M_DELEGATOR, M_GRACE, M_ID, M_KEY, M_KIND, M_NEXT,
-       M_PRIOR, M_RECOVERY, M_SEQ, M_SIGNER, M_TYPE, M_THRESHOLD, M_WITNESSES, M_COUNT };
+enum {
+    M_ACCEPTANCE, M_AGENT, M_BY_RECOVERY, M_COMPROMISED, M_CREATED, M_DELEGATOR, M_GRACE, M_ID, M_KEY, M_KIND, M_NEXT,
+    M_PRIOR, M_RECOVERY, M_SEQ, M_SIGNER, M_TYPE, M_THRESHOLD, M_WITNESSES, M_COUNT
+};
 static const char *const member_names[M_COUNT] = {
     "acceptance", "agent", "by_recovery", "compromised", "created", "delegator", "grace", "id", "key", "kind", "next",
     "prior", "recovery", "seq", "signer", "type", "witness_threshold", "witnesses",
@@ -25,9 +27,11 @@ static const struct shape {
     const char *name;
     uint32_t required, optional;
 } shapes[] = {
-    [KLP_EVENT_INCEPTION] = { "inception", BIT(M_CREATED) | BIT(M_KEY) | BIT(M_KIND) | BIT(M_NEXT) | BIT(M_SEQ) | BIT(M_TYPE),
+    [KLP_EVENT_INCEPTION] = { "inception",
+                              BIT(M_CREATED) | BIT(M_KEY) | BIT(M_KIND) | BIT(M_NEXT) | BIT(M_SEQ) | BIT(M_TYPE),
                               BIT(M_DELEGATOR) | BIT(M_RECOVERY) | WITNESSED },
-    [KLP_EVENT_ROTATION] = { "rotation", CHAINED | BIT(M_KEY) | BIT(M_NEXT), BY_NEXT | ENDS_KEY | BIT(M_RECOVERY) | WITNESSED },
+    [KLP_EVENT_ROTATION] = { "rotation", CHAINED | BIT(M_KEY) | BIT(M_NEXT),
+                             BY_NEXT | ENDS_KEY | BIT(M_RECOVERY) | WITNESSED },
     [KLP_EVENT_REVOCATION] = { "revocation", CHAINED, BY_NEXT | ENDS_KEY },
     [KLP_EVENT_DELEGATION] = { "delegation", CHAINED | BIT(M_AGENT), 0 },
     [KLP_EVENT_HANDOVER] = { "handover", CHAINED | BIT(M_ACCEPTANCE), BY_NEXT },
@@ -45,16 +49,19 @@ static int32_t parse_type(struct klp_json value, int32_t *ret_type)
 }
 
 /* Exactly the members that the type has: a security record means what all its readers know, or nothing. */
-static int32_t check_members(const struct shape *shape, const struct klp_json *values, size_t total, struct kos_error *ret_error)
+static int32_t check_members(const struct shape *shape, const struct klp_json *values, size_t total,
+                             struct kos_error *ret_error)
 {
     size_t present = 0;
     for (int i = 0; i < M_COUNT; i++) {
         bool here = values[i].type != KLP_JSON_NONE;
         present += here;
         if (here && !((shape->required | shape->optional) & BIT(i)))
-            return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event has a member \"%s\", which this type does not have", shape->name, member_names[i]);
+            return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event has a member \"%s\", which this type does not have",
+                            shape->name, member_names[i]);
         if (!here && (shape->required & BIT(i)))
-            return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event lacks its member \"%s\"", shape->name, member_names[i]);
+            return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event lacks its member \"%s\"", shape->name,
+                            member_names[i]);
     }
     if (present != total)
         return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event has a member that no event has", shape->name);
@@ -168,28 +175,41 @@ static bool commits_to(const struct klp_digest *next, const struct klp_public *k
 }
 
 /* What the members say together. */
-static int32_t check_relations(const struct klp_event *event, const struct klp_json *values, struct kos_error *ret_error)
+static int32_t check_relations(const struct klp_event *event, const struct klp_json *values,
+                               struct kos_error *ret_error)
 {
     const char *name = shapes[event->type].name;
     if ((event->type == KLP_EVENT_INCEPTION) != (event->seq == 0))
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event stands at %llu: an inception stands at 0 and nothing else does", name, (unsigned long long)event->seq);
-    if (event->type == KLP_EVENT_INCEPTION && (event->kind == KLP_KIND_AGENT) != (values[M_DELEGATOR].type != KLP_JSON_NONE))
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the inception of %s %s: agents name their delegator, nothing else does",
-                        event->kind == KLP_KIND_AGENT ? "an agent" : "what is no agent", event->kind == KLP_KIND_AGENT ? "names no delegator" : "names one");
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the %s event stands at %llu: an inception stands at 0 and nothing else does", name,
+                        (unsigned long long)event->seq);
+    if (event->type == KLP_EVENT_INCEPTION
+        && (event->kind == KLP_KIND_AGENT) != (values[M_DELEGATOR].type != KLP_JSON_NONE))
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the inception of %s %s: agents name their delegator, nothing else does",
+                        event->kind == KLP_KIND_AGENT ? "an agent" : "what is no agent",
+                        event->kind == KLP_KIND_AGENT ? "names no delegator" : "names one");
     if ((shapes[event->type].optional & BY_NEXT) && event->by_recovery == (values[M_SIGNER].type != KLP_JSON_NONE))
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event needs exactly one of the members \"signer\" and \"by_recovery\"", name);
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the %s event needs exactly one of the members \"signer\" and \"by_recovery\"", name);
     if ((shapes[event->type].optional & ENDS_KEY) && event->compromised == (values[M_GRACE].type != KLP_JSON_NONE))
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event needs exactly one of the members \"grace\" and \"compromised\"", name);
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the %s event needs exactly one of the members \"grace\" and \"compromised\"", name);
     if (event->grace_ms > KLP_GRACE_MAX_MS)
-        return kos_fail(ret_error, KOS_E_LIMIT, "the %s event's grace of %lld ms is more than %lld (30 days)", name, (long long)event->grace_ms, (long long)KLP_GRACE_MAX_MS);
-    if ((event->witness_count != 0) != (event->witness_threshold != 0) || event->witness_threshold > event->witness_count)
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event's witness threshold %u does not fit its %u witnesses", name, event->witness_threshold, event->witness_count);
+        return kos_fail(ret_error, KOS_E_LIMIT, "the %s event's grace of %lld ms is more than %lld (30 days)", name,
+                        (long long)event->grace_ms, (long long)KLP_GRACE_MAX_MS);
+    if ((event->witness_count != 0) != (event->witness_threshold != 0)
+        || event->witness_threshold > event->witness_count)
+        return kos_fail(ret_error, KOS_E_SYNTAX, "the %s event's witness threshold %u does not fit its %u witnesses",
+                        name, event->witness_threshold, event->witness_count);
     if (!event->key.len)
         return 0;
     if (commits_to(&event->next, &event->key) || commits_to(&event->next, &event->signer))
-        return kos_fail(ret_error, KOS_E_KEY, "the %s event commits to a key that it shows: the next key must be a secret one", name);
+        return kos_fail(ret_error, KOS_E_KEY,
+                        "the %s event commits to a key that it shows: the next key must be a secret one", name);
     if (event->has_recovery && same_key(&event->recovery, &event->key))
-        return kos_fail(ret_error, KOS_E_KEY, "the %s event's recovery key is its signing key: a recovery key stays offline", name);
+        return kos_fail(ret_error, KOS_E_KEY,
+                        "the %s event's recovery key is its signing key: a recovery key stays offline", name);
     return 0;
 }
 
@@ -208,17 +228,20 @@ int32_t klp_event_parse(struct kos_bytes entry, struct klp_event *ret_event, str
         return kos_fail(ret_error, KOS_E_SYNTAX, "the event is not {\"body\":{...},\"signature\":\"0x<128 digits>\"}");
     size_t total = klp_json_get_many(body, member_names, M_COUNT, values);
     if (parse_type(values[M_TYPE], &event.type) < 0)
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the event's type is none of inception, rotation, revocation, delegation, handover");
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the event's type is none of inception, rotation, revocation, delegation, handover");
     error = check_members(&shapes[event.type], values, total, ret_error);
     if (error < 0)
         return error;
     for (int i = 0; i < M_COUNT && !error; i++) {
         error = values[i].type == KLP_JSON_NONE ? 0 : parse_member(i, values[i], &event);
         if (error < 0)
-            return kos_fail(ret_error, error, "the %s event's member \"%s\" is not acceptable: %s", shapes[event.type].name, member_names[i], kos_error_text(error));
+            return kos_fail(ret_error, error, "the %s event's member \"%s\" is not acceptable: %s",
+                            shapes[event.type].name, member_names[i], kos_error_text(error));
     }
     if (values[M_ACCEPTANCE].type != KLP_JSON_NONE && (error = parse_acceptance(values[M_ACCEPTANCE], &event)) < 0)
-        return kos_fail(ret_error, error, "the handover's acceptance is malformed, or names another agent, place or prior event");
+        return kos_fail(ret_error, error,
+                        "the handover's acceptance is malformed, or names another agent, place or prior event");
     event.body = body.text;
     klp_sha256(event.body, &event.digest);
     if (event.type == KLP_EVENT_INCEPTION)
@@ -285,13 +308,15 @@ static int32_t set_signer(struct klp_event *event, const struct klp_secret *secr
     if (error < 0)
         return kos_fail(ret_error, error, "the signing secret gives no acceptable key");
     if (event->type == KLP_EVENT_INCEPTION && !same_key(&event->key, &key))
-        return kos_fail(ret_error, KOS_E_KEY, "an inception is signed by the key that it names, and the secret is another one's");
+        return kos_fail(ret_error, KOS_E_KEY,
+                        "an inception is signed by the key that it names, and the secret is another one's");
     if ((shapes[event->type].optional & BY_NEXT) && !event->by_recovery)
         event->signer = key;
     return 0;
 }
 
-int32_t klp_event_make(const struct klp_event *event, const struct klp_secret *secret, uint8_t *out, size_t cap, size_t *ret_len, struct kos_error *ret_error)
+int32_t klp_event_make(const struct klp_event *event, const struct klp_secret *secret, uint8_t *out, size_t cap,
+                       size_t *ret_len, struct kos_error *ret_error)
 {
     if (event->type < KLP_EVENT_INCEPTION || event->type > TYPE_MAX)
         return kos_fail(ret_error, KOS_E_INVALID, "%d is no type of event", event->type);
@@ -316,11 +341,13 @@ int32_t klp_event_make(const struct klp_event *event, const struct klp_secret *s
     if (error == KOS_E_LIMIT)
         return kos_fail(ret_error, error, "%zu bytes are too few for this event: give %d", cap, KLP_EVENT_MAX);
     if (error < 0)
-        return kos_fail(ret_error, error, "the %s event has a member that cannot be written: %s", shapes[made.type].name, kos_error_text(error));
+        return kos_fail(ret_error, error, "the %s event has a member that cannot be written: %s",
+                        shapes[made.type].name, kos_error_text(error));
     uint8_t signature[KLP_SIGNATURE_LEN];
     error = klp_sign(secret, KLP_TAG_EVENT, body, signature);
     if (error < 0)
-        return kos_fail(ret_error, error, "the %s event could not be signed: %s", shapes[made.type].name, kos_error_text(error));
+        return kos_fail(ret_error, error, "the %s event could not be signed: %s", shapes[made.type].name,
+                        kos_error_text(error));
     member_envelope_put(body, signature, out);
     size_t len = MEMBER_ENVELOPE_HEAD + body.len + MEMBER_ENVELOPE_TAIL;
     struct klp_event check;

@@ -9,129 +9,6 @@
 
 #include "log_private.h"
 
-struct klp_log *klp_log_new(void)
-{
-    return calloc(1, sizeof(struct klp_log));
-}
-
-static void cut(struct klp_log *log, uint64_t count)
-{
-    while (log->count > count)
-        free(log->entries[--log->count]);
-}
-
-static void drop(struct klp_log *log)
-{
-    cut(log, 0);
-    free(log->entries);
-    free(log->one);
-    free(log->other);
-}
-
-void klp_log_free(struct klp_log *log)
-{
-    if (!log)
-        return;
-    drop(log);
-    free(log);
-}
-
-static struct kos_bytes moved(struct kos_bytes slice, const uint8_t *from, const uint8_t *to)
-{
-    return slice.data ? kos_bytes(to + (slice.data - from), slice.len) : slice;
-}
-
-/* Copies event and text, so that the event's slices point into the copy. */
-static struct entry *entry_new(const struct klp_event *event, struct kos_bytes text)
-{
-    struct entry *entry = malloc(sizeof *entry + text.len);
-    if (!entry)
-        return NULL;
-    memcpy(entry->text, text.data, text.len);
-    entry->len = text.len;
-    entry->event = *event;
-    entry->event.body = moved(event->body, text.data, entry->text);
-    entry->event.acceptance = moved(event->acceptance, text.data, entry->text);
-    entry->event.signature = kos_bytes(entry->event.signature_bytes, KLP_SIGNATURE_LEN);
-    entry->key_at = entry->recovery_at = NO_EVENT;
-    return entry;
-}
-
-static struct entry *entry_clone(const struct entry *entry)
-{
-    struct entry *clone = entry_new(&entry->event, kos_bytes(entry->text, entry->len));
-    if (clone) {
-        clone->key_at = entry->key_at;
-        clone->recovery_at = entry->recovery_at;
-    }
-    return clone;
-}
-
-/* Takes the entry over and works out the state after it. */
-static int32_t push(struct klp_log *log, struct entry *entry)
-{
-    if (log->count == log->cap) {
-        uint64_t cap = log->cap ? 2 * log->cap : 4;
-        struct entry **entries = realloc(log->entries, cap * sizeof *entries);
-        if (!entries) {
-            free(entry);
-            return KOS_E_NOMEM;
-        }
-        log->entries = entries;
-        log->cap = cap;
-    }
-    const struct klp_event *event = &entry->event;
-    const struct entry *before = log->count ? log->entries[log->count - 1] : NULL;
-    bool changes = event->key.len != 0 || event->type == KLP_EVENT_REVOCATION;
-    entry->key_at = changes || !before ? event->seq : before->key_at;
-    entry->recovery_at = event->has_recovery ? event->seq : before ? before->recovery_at : NO_EVENT;
-    log->entries[log->count++] = entry;
-    return 0;
-}
-
-static struct klp_log *clone_to(const struct klp_log *log, uint64_t count)
-{
-    struct klp_log *clone = klp_log_new();
-    for (uint64_t i = 0; clone && i < count; i++) {
-        struct entry *entry = entry_clone(log->entries[i]);
-        if (!entry || push(clone, entry) < 0) {
-            klp_log_free(clone);
-            return NULL;
-        }
-    }
-    return clone;
-}
-
-static int32_t copy_proof(struct klp_log *to, const struct entry *one, const struct entry *other)
-{
-    struct entry *a = entry_clone(one), *b = entry_clone(other);
-    if (!a || !b) {
-        free(a);
-        free(b);
-        return KOS_E_NOMEM;
-    }
-    free(to->one);
-    free(to->other);
-    to->one = a;
-    to->other = b;
-    return 0;
-}
-
-struct klp_log *klp_log_clone(const struct klp_log *log)
-{
-    struct klp_log *clone = clone_to(log, log->count);
-    if (!clone)
-        return NULL;
-    clone->frozen = log->frozen;
-    clone->fork_at = log->fork_at;
-    clone->fork_rank = log->fork_rank;
-    if (log->one && copy_proof(clone, log->one, log->other) < 0) {
-        klp_log_free(clone);
-        return NULL;
-    }
-    return clone;
-}
-
 static int rank_of(const struct klp_event *event)
 {
     if (event->type == KLP_EVENT_DELEGATION)
@@ -156,12 +33,14 @@ static int branch_rank(const struct klp_log *log, uint64_t seq)
 static int32_t check_signature(const struct klp_public *key, const struct klp_event *event, struct kos_error *ret_error)
 {
     if (klp_verify(key, KLP_TAG_EVENT, event->body, kos_bytes(event->signature_bytes, KLP_SIGNATURE_LEN)) < 0)
-        return kos_fail(ret_error, KOS_E_SIGNATURE, "event %llu: the signature does not verify", (unsigned long long)event->seq);
+        return kos_fail(ret_error, KOS_E_SIGNATURE, "event %llu: the signature does not verify",
+                        (unsigned long long)event->seq);
     return 0;
 }
 
 /* The key that must have signed `event`, which follows `before`. */
-static int32_t signer_of(const struct klp_log *log, const struct entry *before, const struct klp_event *event, const struct klp_public **ret_key, struct kos_error *ret_error)
+static int32_t signer_of(const struct klp_log *log, const struct entry *before, const struct klp_event *event,
+                         const struct klp_public **ret_key, struct kos_error *ret_error)
 {
     const struct klp_event *current = &log->entries[before->key_at]->event;
     if (event->type == KLP_EVENT_DELEGATION) {
@@ -170,14 +49,17 @@ static int32_t signer_of(const struct klp_log *log, const struct entry *before, 
     }
     if (event->by_recovery) {
         if (before->recovery_at == NO_EVENT)
-            return kos_fail(ret_error, KOS_E_KEY, "event %llu claims the recovery key, and the log names none before it", (unsigned long long)event->seq);
+            return kos_fail(ret_error, KOS_E_KEY,
+                            "event %llu claims the recovery key, and the log names none before it",
+                            (unsigned long long)event->seq);
         *ret_key = &log->entries[before->recovery_at]->event.recovery;
         return 0;
     }
     struct klp_digest digest;
     klp_public_digest(&event->signer, &digest);
     if (memcmp(&digest, &current->next, sizeof digest) != 0)
-        return kos_fail(ret_error, KOS_E_KEY, "event %llu is not signed by the key that event %llu committed to", (unsigned long long)event->seq, (unsigned long long)before->key_at);
+        return kos_fail(ret_error, KOS_E_KEY, "event %llu is not signed by the key that event %llu committed to",
+                        (unsigned long long)event->seq, (unsigned long long)before->key_at);
     *ret_key = &event->signer;
     return 0;
 }
@@ -187,15 +69,19 @@ static bool equal_keys(const struct klp_public *a, const struct klp_public *b)
     return a->alg == b->alg && a->len == b->len && memcmp(a->b, b->b, a->len) == 0;
 }
 
-static int32_t check_recovery(const struct klp_log *log, const struct entry *before, const struct klp_event *event, struct kos_error *ret_error)
+static int32_t check_recovery(const struct klp_log *log, const struct entry *before, const struct klp_event *event,
+                              struct kos_error *ret_error)
 {
     if (before->recovery_at == NO_EVENT)
         return 0;
     const struct klp_public *recovery = &log->entries[before->recovery_at]->event.recovery;
     if (event->has_recovery && !event->by_recovery && !equal_keys(recovery, &event->recovery))
-        return kos_fail(ret_error, KOS_E_KEY, "event %llu names another recovery key: only the recovery key itself can", (unsigned long long)event->seq);
+        return kos_fail(ret_error, KOS_E_KEY, "event %llu names another recovery key: only the recovery key itself can",
+                        (unsigned long long)event->seq);
     if (event->key.len && equal_keys(recovery, &event->key))
-        return kos_fail(ret_error, KOS_E_KEY, "event %llu makes the recovery key a signing key: a recovery key stays offline", (unsigned long long)event->seq);
+        return kos_fail(ret_error, KOS_E_KEY,
+                        "event %llu makes the recovery key a signing key: a recovery key stays offline",
+                        (unsigned long long)event->seq);
     return 0;
 }
 
@@ -206,9 +92,11 @@ static int32_t check_handover(const struct klp_log *log, const struct klp_event 
     if (error < 0)
         return error;
     if (memcmp(&acceptance.agent_identity, &log->entries[0]->event.identity, sizeof acceptance.agent_identity) != 0)
-        return kos_fail(ret_error, KOS_E_MISADDRESSED, "event %llu embeds the acceptance of another agent", (unsigned long long)event->seq);
+        return kos_fail(ret_error, KOS_E_MISADDRESSED, "event %llu embeds the acceptance of another agent",
+                        (unsigned long long)event->seq);
     if (klp_acceptance_verify(&acceptance) < 0)
-        return kos_fail(ret_error, KOS_E_SIGNATURE, "event %llu: the acceptance is not signed by the key that it names", (unsigned long long)event->seq);
+        return kos_fail(ret_error, KOS_E_SIGNATURE, "event %llu: the acceptance is not signed by the key that it names",
+                        (unsigned long long)event->seq);
     return 0;
 }
 
@@ -218,7 +106,9 @@ static int32_t check_event(const struct klp_log *log, const struct klp_event *ev
     const struct entry *before = log->entries[event->seq - 1];
     unsigned long long seq = event->seq;
     if (memcmp(&event->prior, &before->event.digest, sizeof event->prior) != 0)
-        return kos_fail(ret_error, KOS_E_GAP, "event %llu follows another event %llu than the one held here: ask for the whole log", seq, seq - 1);
+        return kos_fail(ret_error, KOS_E_GAP,
+                        "event %llu follows another event %llu than the one held here: ask for the whole log", seq,
+                        seq - 1);
     if (before->event.type == KLP_EVENT_REVOCATION)
         return kos_fail(ret_error, KOS_E_REVOKED, "event %llu comes after the revocation, which is final", seq);
     int32_t kind = log->entries[0]->event.kind;
@@ -241,29 +131,34 @@ static int32_t check_event(const struct klp_log *log, const struct klp_event *ev
 static int32_t examine(const struct klp_log *log, const struct klp_event *event, struct kos_error *ret_error)
 {
     unsigned long long seq = event->seq;
-    if (event->seq < log->count && memcmp(&log->entries[event->seq]->event.digest, &event->digest, sizeof event->digest) == 0)
+    if (event->seq < log->count
+        && memcmp(&log->entries[event->seq]->event.digest, &event->digest, sizeof event->digest) == 0)
         return 0;
     if (log->count && (event->seq == 0 || !klp_id_eq(&event->id, klp_log_id(log))))
         return kos_fail(ret_error, KOS_E_MISADDRESSED, "event %llu belongs to the log of another identity", seq);
     if (event->seq >= KLP_LOG_EVENTS_MAX)
         return kos_fail(ret_error, KOS_E_LIMIT, "event %llu: a log has at most %d events", seq, KLP_LOG_EVENTS_MAX);
     if (event->seq > log->count)
-        return kos_fail(ret_error, KOS_E_GAP, "event %llu: event %llu is missing before it", seq, (unsigned long long)log->count);
-    int32_t error = event->seq == 0 ? check_signature(&event->key, event, ret_error) : check_event(log, event, ret_error);
+        return kos_fail(ret_error, KOS_E_GAP, "event %llu: event %llu is missing before it", seq,
+                        (unsigned long long)log->count);
+    int32_t error =
+        event->seq == 0 ? check_signature(&event->key, event, ret_error) : check_event(log, event, ret_error);
     return error < 0 ? error : 1;
 }
 
 static int32_t freeze(struct klp_log *log, struct entry *other, int rank, struct kos_error *ret_error)
 {
     uint64_t seq = other->event.seq;
-    int32_t error = copy_proof(log, log->entries[seq], other);
+    int32_t error = log_copy_proof(log, log->entries[seq], other);
     free(other);
     if (error < 0)
         return kos_fail(ret_error, error, "no memory to keep the proof of duplicity");
     log->frozen = true;
     log->fork_at = seq;
     log->fork_rank = rank;
-    return kos_fail(ret_error, KOS_E_DUPLICITY, "two different events %llu are validly signed: the identity is frozen here and both are kept", (unsigned long long)seq);
+    return kos_fail(ret_error, KOS_E_DUPLICITY,
+                    "two different events %llu are validly signed: the identity is frozen here and both are kept",
+                    (unsigned long long)seq);
 }
 
 /* A verified event at a place that is taken, or on a frozen log: which branch stands. */
@@ -274,9 +169,9 @@ static int32_t weigh(struct klp_log *log, struct entry *entry, struct kos_error 
     int rank = rank_of(event), held = branch_rank(log, event->seq);
     bool taken = event->seq < log->count;
     if (rank > held && (!log->frozen || rank > log->fork_rank)) {
-        cut(log, event->seq);
+        log_cut(log, event->seq);
         log->frozen = false;
-        int32_t error = push(log, entry);
+        int32_t error = log_push(log, entry);
         return error < 0 ? error : taken ? KLP_LOG_SUPERSEDED : KLP_LOG_APPENDED;
     }
     if (taken && rank == held && rank < RANK_FINAL && !log->frozen)
@@ -289,20 +184,22 @@ static int32_t weigh(struct klp_log *log, struct entry *entry, struct kos_error 
         return kos_fail(ret_error, KOS_E_STALE, "event %llu is superseded by what the log holds at its place", seq);
     if (klp_log_revoked(log) && !log->frozen)
         return kos_fail(ret_error, KOS_E_REVOKED, "event %llu comes after the revocation, which is final", seq);
-    return kos_fail(ret_error, KOS_E_FROZEN, "event %llu: the identity is frozen after duplicity at event %llu", seq, (unsigned long long)log->fork_at);
+    return kos_fail(ret_error, KOS_E_FROZEN, "event %llu: the identity is frozen after duplicity at event %llu", seq,
+                    (unsigned long long)log->fork_at);
 }
 
-static int32_t take(struct klp_log *log, const struct klp_event *event, struct kos_bytes text, struct kos_error *ret_error)
+static int32_t take(struct klp_log *log, const struct klp_event *event, struct kos_bytes text,
+                    struct kos_error *ret_error)
 {
     int32_t error = examine(log, event, ret_error);
     if (error <= 0)
         return error < 0 ? error : KLP_LOG_KNOWN;
-    struct entry *entry = entry_new(event, text);
+    struct entry *entry = log_entry_new(event, text);
     if (!entry)
         return kos_fail(ret_error, KOS_E_NOMEM, "no memory for an event");
     if (log->frozen || event->seq < log->count)
         return weigh(log, entry, ret_error);
-    error = push(log, entry);
+    error = log_push(log, entry);
     return error < 0 ? kos_fail(ret_error, error, "no memory for an event") : KLP_LOG_APPENDED;
 }
 
@@ -327,13 +224,13 @@ static int32_t next_line(struct kos_bytes *rest, struct kos_bytes *ret_line, str
 }
 
 /* `rest` begins with a verified event that is not ours: takes its branch up to the first error, and keeps it when it
- * outranks ours. Returns the number of its events; 0 when ours stands or the branch decides nothing that its first event
- * alone does not. */
+ * outranks ours. Returns the number of its events; 0 when ours stands or the branch decides nothing that its first
+ * event alone does not. */
 static int32_t weigh_branch(struct klp_log *log, uint64_t seq, struct kos_bytes rest, struct kos_error *ret_error)
 {
     struct kos_bytes line;
     struct klp_event event;
-    struct klp_log *branch = clone_to(log, seq);
+    struct klp_log *branch = log_clone_to(log, seq);
     if (!branch)
         return kos_fail(ret_error, KOS_E_NOMEM, "no memory to weigh another branch of a log");
     while (next_line(&rest, &line, NULL) == 1 && klp_event_parse(line, &event, NULL) == 0 && event.seq == branch->count)
@@ -352,9 +249,11 @@ static int32_t weigh_branch(struct klp_log *log, uint64_t seq, struct kos_bytes 
         branch->count = old.count;
         branch->cap = old.cap;
         result = (int32_t)events;
-    } else if (events > 1 && theirs == ours && theirs > rank_of(&branch->entries[seq]->event) && theirs < RANK_FINAL && !log->frozen) {
-        struct entry *other = entry_clone(branch->entries[seq]);
-        result = other ? freeze(log, other, theirs, ret_error) : kos_fail(ret_error, KOS_E_NOMEM, "no memory for an event");
+    } else if (events > 1 && theirs == ours && theirs > rank_of(&branch->entries[seq]->event) && theirs < RANK_FINAL
+               && !log->frozen) {
+        struct entry *other = log_entry_clone(branch->entries[seq]);
+        result =
+            other ? freeze(log, other, theirs, ret_error) : kos_fail(ret_error, KOS_E_NOMEM, "no memory for an event");
     }
     klp_log_free(branch);
     return result;

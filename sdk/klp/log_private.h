@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a key event log holds. Private to log.c and log_query.c.
+ * What a key event log holds. Private to libklp's log files.
  */
 #ifndef KLP_LOG_PRIVATE_H
 #define KLP_LOG_PRIVATE_H
@@ -27,5 +27,13 @@ struct klp_log {
     int fork_rank;          /* and how both rank */
     struct entry *one, *other; /* proof of duplicity, kept when it is settled */
 };
+
+struct entry *log_entry_new(const struct klp_event *event, struct kos_bytes text);
+struct entry *log_entry_clone(const struct entry *entry);
+int32_t log_push(struct klp_log *log, struct entry *entry);
+void log_cut(struct klp_log *log, uint64_t count);
+/* The first `count` events, neither frozen nor with a proof. */
+struct klp_log *log_clone_to(const struct klp_log *log, uint64_t count);
+int32_t log_copy_proof(struct klp_log *to, const struct entry *one, const struct entry *other);
 
 #endif

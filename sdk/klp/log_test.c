@@ -248,7 +248,8 @@ START_TEST(duplicity_of_delegations)
     ck_assert_int_eq(klp_log_text(one.log, 0, &text, &len), 0);
     ck_assert_int_eq(klp_log_append_text(other, kos_bytes(text, len), NULL), 2);
     ck_assert(!klp_log_frozen(other));
-    ck_assert(klp_log_delegates(one.log, &klp_log_event(one.log, 1)->subject, &klp_log_event(one.log, 1)->subject_digest));
+    ck_assert(
+        klp_log_delegates(one.log, &klp_log_event(one.log, 1)->subject, &klp_log_event(one.log, 1)->subject_digest));
     ck_assert_int_eq(klp_log_append_text(third, kos_bytes(text, len), NULL), 2);
     for (uint64_t i = 0; i < 3; i++) {
         ck_assert(kos_bytes_eq(klp_log_entry(other, i), klp_log_entry(one.log, i)));
@@ -561,7 +562,8 @@ START_TEST(handover_misused)
     for (size_t i = 0; i < 3; i++) {
         ck_assert_int_eq(klp_acceptance_make(&wrong[i], &move.key, text, sizeof text, &len, NULL), 0);
         event.acceptance = kos_bytes(text, len);
-        ck_assert_int_eq(klp_event_make(&event, &move.agent.next, entry.data, sizeof entry.data, &entry.len, &error), KOS_E_INVALID);
+        ck_assert_int_eq(klp_event_make(&event, &move.agent.next, entry.data, sizeof entry.data, &entry.len, &error),
+                         KOS_E_INVALID);
     }
     /* The host id must be the head of its digest; another agent with the same id but another digest is refused too. */
     wrong[0] = move.acceptance;
@@ -596,7 +598,8 @@ START_TEST(handover_misused)
 }
 END_TEST
 
-static const char *const inception_text = "{\"body\":{\"created\":1,\"key\":\"%s\",\"kind\":\"node\",\"next\":\"0x%064d\",\"seq\":0,\"type\":\"inception\"%s},\"signature\":\"0x%0128d\"}";
+static const char *const inception_text =
+    "{\"body\":{\"created\":1,\"key\":\"%s\",\"kind\":\"node\",\"next\":\"0x%064d\",\"seq\":0,\"type\":\"inception\"%s},\"signature\":\"0x%0128d\"}";
 
 static int32_t parse_variant(const char *format, const char *key, const char *extra)
 {
@@ -635,7 +638,8 @@ START_TEST(shape)
     ck_assert_int_eq(parse_variant(inception_text, key, ",\"witnesses\":3"), KOS_E_SYNTAX);
     size_t at = (size_t)snprintf(extra, sizeof extra, ",\"witness_threshold\":1,\"witnesses\":[");
     for (int i = 0; i <= KLP_WITNESSES_MAX; i++)
-        at += (size_t)snprintf(extra + at, sizeof extra - at, "%s\"aeaqcaibaeaqcaibaeaqcaib%c%c\"", i ? "," : "", 'a' + i, 'a' + 4 * (i % 4));
+        at += (size_t)snprintf(extra + at, sizeof extra - at, "%s\"aeaqcaibaeaqcaibaeaqcaib%c%c\"", i ? "," : "",
+                               'a' + i, 'a' + 4 * (i % 4));
     snprintf(extra + at, sizeof extra - at, "]");
     ck_assert_int_eq(parse_variant(inception_text, key, extra), KOS_E_LIMIT);
     ck_assert_int_eq(parse_variant(inception_text, "z6Mk", ""), KOS_E_KEY);
@@ -695,9 +699,13 @@ START_TEST(making_refuses)
     event.seq = 0;
     ck_assert_int_lt(klp_event_make(&event, &one.next, entry.data, sizeof entry.data, &entry.len, &error), 0);
     event.type = 77;
-    ck_assert_int_eq(klp_event_make(&event, &one.next, entry.data, sizeof entry.data, &entry.len, &error), KOS_E_INVALID);
-    event = (struct klp_event){ .type = KLP_EVENT_INCEPTION, .kind = KLP_KIND_NODE, .key = t_public(&k1), .next = t_commit(&one.next) };
-    ck_assert_int_eq(klp_event_make(&event, &one.current, entry.data, sizeof entry.data, &entry.len, &error), KOS_E_KEY);
+    ck_assert_int_eq(klp_event_make(&event, &one.next, entry.data, sizeof entry.data, &entry.len, &error),
+                     KOS_E_INVALID);
+    event = (struct klp_event){
+        .type = KLP_EVENT_INCEPTION, .kind = KLP_KIND_NODE, .key = t_public(&k1), .next = t_commit(&one.next)
+    };
+    ck_assert_int_eq(klp_event_make(&event, &one.current, entry.data, sizeof entry.data, &entry.len, &error),
+                     KOS_E_KEY);
     event.kind = KLP_KIND_DOC;
     ck_assert_int_eq(klp_event_make(&event, &k1, entry.data, sizeof entry.data, &entry.len, &error), KOS_E_INVALID);
     klp_log_free(one.log);
@@ -791,6 +799,7 @@ START_TEST(limits)
 }
 END_TEST
 
-TESTS("klp/log", inception, empty_log, rotation_mixes_algorithms, gap_prior_and_other_identity, thief_of_current_key, superseded_is_stale,
-      duplicity_freezes, duplicity_of_delegations, duplicity_behind_delegations, recovery_outranks, revocation_is_final, grace, delegation, handover,
-      handover_misused, shape, making_refuses, truncated_everywhere, altered_everywhere, swapped_and_replayed, limits)
+TESTS("klp/log", inception, empty_log, rotation_mixes_algorithms, gap_prior_and_other_identity, thief_of_current_key,
+      superseded_is_stale, duplicity_freezes, duplicity_of_delegations, duplicity_behind_delegations, recovery_outranks,
+      revocation_is_final, grace, delegation, handover, handover_misused, shape, making_refuses, truncated_everywhere,
+      altered_everywhere, swapped_and_replayed, limits)

@@ -63,8 +63,12 @@ static inline struct klp_secret t_fresh(struct t_identity *identity)
 /* An event that follows event `seq` - 1 of the log, with members that fit every type. */
 static inline struct klp_event t_event(const struct klp_log *log, int32_t type, uint64_t seq)
 {
-    struct klp_event event = { .type = type, .seq = seq, .id = *klp_log_id(log), .prior = klp_log_event(log, seq - 1)->digest,
-                               .created = T0 + (int64_t)seq * 1000, .grace_ms = KLP_GRACE_DEFAULT_MS };
+    struct klp_event event = { .type = type,
+                               .seq = seq,
+                               .id = *klp_log_id(log),
+                               .prior = klp_log_event(log, seq - 1)->digest,
+                               .created = T0 + (int64_t)seq * 1000,
+                               .grace_ms = KLP_GRACE_DEFAULT_MS };
     return event;
 }
 
@@ -72,10 +76,12 @@ static inline void t_append(struct klp_log *log, const struct t_entry *entry, in
 {
     struct kos_error error = { 0 };
     int32_t result = klp_log_append(log, t_bytes(entry), &error);
-    ck_assert_msg(result == expected, "%s (%d) instead of %s (%d): %s", kos_error_name(result), result, kos_error_name(expected), expected, error.text);
+    ck_assert_msg(result == expected, "%s (%d) instead of %s (%d): %s", kos_error_name(result), result,
+                  kos_error_name(expected), expected, error.text);
 }
 
-static inline void t_incept(struct t_identity *identity, int32_t kind, int32_t alg, uint8_t seed, bool recovery, const struct klp_log *delegator)
+static inline void t_incept(struct t_identity *identity, int32_t kind, int32_t alg, uint8_t seed, bool recovery,
+                            const struct klp_log *delegator)
 {
     struct t_entry entry;
     memset(identity, 0, sizeof *identity);
@@ -85,8 +91,12 @@ static inline void t_incept(struct t_identity *identity, int32_t kind, int32_t a
     identity->next = t_fresh(identity);
     identity->recovery = t_fresh(identity);
     identity->log = klp_log_new();
-    struct klp_event event = { .type = KLP_EVENT_INCEPTION, .kind = kind, .created = T0, .key = t_public(&identity->current),
-                               .next = t_commit(&identity->next), .has_recovery = recovery };
+    struct klp_event event = { .type = KLP_EVENT_INCEPTION,
+                               .kind = kind,
+                               .created = T0,
+                               .key = t_public(&identity->current),
+                               .next = t_commit(&identity->next),
+                               .has_recovery = recovery };
     if (recovery)
         event.recovery = t_public(&identity->recovery);
     if (delegator) {
@@ -98,8 +108,9 @@ static inline void t_incept(struct t_identity *identity, int32_t kind, int32_t a
 }
 
 /* A rotation at `seq` to fresh keys, not appended. The identity's secrets stay as they are. */
-static inline void t_rotation(struct t_identity *identity, uint64_t seq, const struct klp_secret *signer, bool by_recovery, const struct klp_secret *key,
-                              const struct klp_secret *next, struct t_entry *ret_entry)
+static inline void t_rotation(struct t_identity *identity, uint64_t seq, const struct klp_secret *signer,
+                              bool by_recovery, const struct klp_secret *key, const struct klp_secret *next,
+                              struct t_entry *ret_entry)
 {
     struct klp_event event = t_event(identity->log, KLP_EVENT_ROTATION, seq);
     event.key = t_public(key);
@@ -118,7 +129,8 @@ static inline void t_rotate(struct t_identity *identity)
     identity->next = next;
 }
 
-static inline void t_delegation(const struct klp_log *log, uint64_t seq, const struct klp_secret *signer, uint8_t agent, struct t_entry *ret_entry)
+static inline void t_delegation(const struct klp_log *log, uint64_t seq, const struct klp_secret *signer, uint8_t agent,
+                                struct t_entry *ret_entry)
 {
     struct klp_event event = t_event(log, KLP_EVENT_DELEGATION, seq);
     memset(&event.subject_digest, agent, sizeof event.subject_digest);

@@ -73,11 +73,13 @@ static inline int32_t member_party(struct klp_json value, struct klp_id *ret_id,
 }
 
 /* {"body":{...},"signature":"0x..."} and nothing else: the envelope of events, statements and acceptances. */
-static inline int32_t member_envelope(struct klp_json envelope, struct klp_json *ret_body, uint8_t ret_signature[KLP_SIGNATURE_LEN])
+static inline int32_t member_envelope(struct klp_json envelope, struct klp_json *ret_body,
+                                      uint8_t ret_signature[KLP_SIGNATURE_LEN])
 {
     static const char *const names[] = { "body", "signature" };
     struct klp_json values[2];
-    if (envelope.type != KLP_JSON_OBJECT || klp_json_get_many(envelope, names, 2, values) != 2 || values[0].type != KLP_JSON_OBJECT)
+    if (envelope.type != KLP_JSON_OBJECT || klp_json_get_many(envelope, names, 2, values) != 2
+        || values[0].type != KLP_JSON_OBJECT)
         return KOS_E_SYNTAX;
     int32_t error = member_hex(values[1], ret_signature, KLP_SIGNATURE_LEN);
     if (error < 0)
@@ -114,7 +116,8 @@ static inline void member_put_key(struct klp_json_out *out, const char *name, co
     klp_json_put_cstr(out, text);
 }
 
-static inline void member_put_party(struct klp_json_out *out, const char *name, const struct klp_id *id, const struct klp_digest *digest)
+static inline void member_put_party(struct klp_json_out *out, const char *name, const struct klp_id *id,
+                                    const struct klp_digest *digest)
 {
     klp_json_name(out, name);
     klp_json_object(out);

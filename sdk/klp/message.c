@@ -11,8 +11,10 @@
 /* Sorted, as klp_json_get_many() wants them. */
 enum { M_CREATED, M_EVENT, M_EXPIRES, M_ID, M_PAYLOAD, M_REPLY_TO, M_SEAL, M_SIGNATURE, M_SOURCE, M_SOURCE_ID, M_TARGET,
        M_TARGET_ID, M_TRACE, M_TYPE, M_COUNT };
-static const char *const names[M_COUNT] = { "created", "event", "expires", "id", "payload", "reply_to", "seal", "signature",
-                                            "source", "source_id", "target", "target_id", "trace", "type" };
+static const char *const names[M_COUNT] = {
+    "created", "event", "expires", "id", "payload", "reply_to", "seal",
+    "signature", "source", "source_id", "target", "target_id", "trace", "type",
+};
 #define BIT(member) (1u << (member))
 static const uint32_t optional = BIT(M_REPLY_TO) | BIT(M_SEAL) | BIT(M_SIGNATURE) | BIT(M_TRACE);
 
@@ -53,7 +55,8 @@ static int32_t check_address(struct kos_bytes text, const struct klp_id *id, str
     int32_t error = klp_address_parse(text, &address, ret_error);
     if (error < 0)
         return error;
-    if (address.form == KLP_ADDRESS_ID && (address.kind == KLP_KIND_NODE || address.kind == KLP_KIND_AGENT) && !klp_id_eq(&address.id, id))
+    if (address.form == KLP_ADDRESS_ID && (address.kind == KLP_KIND_NODE || address.kind == KLP_KIND_AGENT)
+        && !klp_id_eq(&address.id, id))
         return kos_fail(ret_error, KOS_E_INVALID, "it names another id than the member beside it");
     return 0;
 }
@@ -137,7 +140,8 @@ static int32_t check_relations(const struct klp_message *message, struct kos_err
     struct kos_error why = { 0 };
     int32_t error = check_payload(message->payload, message->seal.type != KLP_JSON_NONE);
     if (error < 0)
-        return kos_fail(ret_error, error, "the message's payload is not %s", message->seal.type != KLP_JSON_NONE ? "base64, as that of a sealed message is" : "an object");
+        return kos_fail(ret_error, error, "the message's payload is not %s",
+                        message->seal.type != KLP_JSON_NONE ? "base64, as that of a sealed message is" : "an object");
     if (message->expires <= message->created)
         return kos_fail(ret_error, KOS_E_SYNTAX, "the message expires before it is created");
     if (message->expires - message->created > KLP_MESSAGE_LIFE_MAX_MS)
@@ -166,7 +170,8 @@ int32_t klp_message_parse(struct kos_bytes body, struct klp_message *ret_message
         return kos_fail(ret_error, KOS_E_SYNTAX, "the message is not a JSON object");
     klp_json_get_many(object, names, M_COUNT, values);
     if (values[M_SIGNATURE].type != KLP_JSON_NONE)
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the message's body holds a signature: on the wire it stands beside the body");
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the message's body holds a signature: on the wire it stands beside the body");
     for (int i = 0; i < M_COUNT; i++) {
         if (values[i].type == KLP_JSON_NONE) {
             if (optional & BIT(i))
@@ -175,7 +180,8 @@ int32_t klp_message_parse(struct kos_bytes body, struct klp_message *ret_message
         }
         error = read_member(i, values[i], &message);
         if (error < 0)
-            return kos_fail(ret_error, error, "the message's member \"%s\" is not acceptable: %s", names[i], kos_error_text(error));
+            return kos_fail(ret_error, error, "the message's member \"%s\" is not acceptable: %s", names[i],
+                            kos_error_text(error));
     }
     error = check_relations(&message, ret_error);
     if (error < 0)
@@ -202,7 +208,8 @@ static int32_t verify_plain(const struct klp_public *key, const struct klp_diges
     return klp_verify_raw(key, kos_bytes(data, sizeof data), signature);
 }
 
-int32_t klp_message_verify(const struct klp_message *message, struct kos_bytes signature, const struct klp_log *source, int64_t now)
+int32_t klp_message_verify(const struct klp_message *message, struct kos_bytes signature, const struct klp_log *source,
+                           int64_t now)
 {
     struct klp_public key;
     const struct klp_id *id = klp_log_id(source);
@@ -235,7 +242,8 @@ static void put_raw(struct klp_json_out *out, int member, struct klp_json value)
     klp_json_put_raw(out, value.text);
 }
 
-int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t cap, size_t *ret_len, struct kos_error *ret_error)
+int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t cap, size_t *ret_len,
+                         struct kos_error *ret_error)
 {
     struct klp_json_out json;
     struct kos_bytes body;

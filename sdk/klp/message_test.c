@@ -13,11 +13,25 @@
 #define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 /* One text per member, in order; a test changes one and looks at the whole. */
-enum { CREATED, EVENT, EXPIRES, ID, PAYLOAD, REPLY_TO, SEAL, SOURCE, SOURCE_ID, TARGET, TARGET_ID, TRACE_M, TYPE, MEMBERS };
-static const char *const names[MEMBERS] = { "created", "event", "expires", "id", "payload", "reply_to", "seal", "source", "source_id",
-                                            "target", "target_id", "trace", "type" };
-static const char *const plain[MEMBERS] = { "1781900000000", "0", "1781900600000", "\"" ID_A "\"", "{\"a\":1}", NULL, NULL, "\"klp://node.usa.kai\"",
-                                            "\"" ID_A "\"", "\"klp://agent.genie.fr.kai\"", "\"" ID_B "\"", NULL, "\"TASK_REQUEST\"" };
+enum {
+    CREATED, EVENT, EXPIRES, ID, PAYLOAD, REPLY_TO, SEAL, SOURCE, SOURCE_ID, TARGET, TARGET_ID, TRACE_M, TYPE, MEMBERS
+};
+static const char *const names[MEMBERS] = { "created",   "event", "expires", "id",        "payload",
+                                            "reply_to",  "seal",  "source",  "source_id", "target",
+                                            "target_id", "trace", "type" };
+static const char *const plain[MEMBERS] = { "1781900000000",
+                                            "0",
+                                            "1781900600000",
+                                            "\"" ID_A "\"",
+                                            "{\"a\":1}",
+                                            NULL,
+                                            NULL,
+                                            "\"klp://node.usa.kai\"",
+                                            "\"" ID_A "\"",
+                                            "\"klp://agent.genie.fr.kai\"",
+                                            "\"" ID_B "\"",
+                                            NULL,
+                                            "\"TASK_REQUEST\"" };
 
 static struct kos_bytes text_of(const char *const members[MEMBERS], char *buf, size_t cap)
 {
@@ -73,7 +87,9 @@ END_TEST
 START_TEST(each_member)
 {
     for (int i = 0; i < MEMBERS; i++) {
-        static const char *const wrong[] = { "null", "-1", "1.5", "true", "[]", "\"\"", "\"x\\n\"", "9007199254740991" };
+        static const char *const wrong[] = {
+            "null", "-1", "1.5", "true", "[]", "\"\"", "\"x\\n\"", "9007199254740991"
+        };
         if (plain[i])
             ck_assert_msg(parse_with(i, NULL) == KOS_E_SYNTAX, "without %s", names[i]);
         for (size_t j = 0; j < sizeof wrong / sizeof *wrong; j++) {
@@ -134,8 +150,16 @@ START_TEST(addresses)
     ck_assert_int_eq(parse_with(SOURCE, "\"klp://node." ID_B "\""), KOS_E_INVALID);
     ck_assert_int_eq(parse_with(TARGET, "\"klp://agent." ID_B "\""), 0);
     ck_assert_int_eq(parse_with(TARGET, "\"klp://agent." ID_A "\""), KOS_E_INVALID);
-    static const char *const wrong[] = { "\"klp://\"", "\"klp://node\"", "\"klp://node.\"", "\"klp://thing.a.b\"", "\"http://node.a.b\"", "\"peer://127.0.0.1:7450\"",
-                                         "\"agent://echo.0x9f3a\"", "\"node.a.b\"", "\"klp://node.a..b\"", "\"klp://node.a b\"" };
+    static const char *const wrong[] = { "\"klp://\"",
+                                         "\"klp://node\"",
+                                         "\"klp://node.\"",
+                                         "\"klp://thing.a.b\"",
+                                         "\"http://node.a.b\"",
+                                         "\"peer://127.0.0.1:7450\"",
+                                         "\"agent://echo.0x9f3a\"",
+                                         "\"node.a.b\"",
+                                         "\"klp://node.a..b\"",
+                                         "\"klp://node.a b\"" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         ck_assert_msg(parse_with(SOURCE, wrong[i]) < 0, "%s", wrong[i]);
         ck_assert_msg(parse_with(TARGET, wrong[i]) < 0, "%s", wrong[i]);
@@ -146,10 +170,14 @@ END_TEST
 START_TEST(traces)
 {
     static const char *const wrong[] = {
-        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736000f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
+        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736000f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
     };
     char value[80];
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -178,7 +206,8 @@ START_TEST(sealed)
     members[PAYLOAD] = "\"AAAA\"";
     ck_assert_int_eq(klp_message_parse(text_of(members, buf, sizeof buf), &message, NULL), KOS_E_SYNTAX);
     members[PAYLOAD] = "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"";
-    static const char *const wrong[] = { "{\"enc\":\"0x%064d\",\"key\":\"z6Mk\"}", "{\"enc\":\"0x%063d\"}", "{\"enc\":\"0x%064d\"}", "{\"enc\":\"%064d\",\"key\":\"z6Mk\"}" };
+    static const char *const wrong[] = { "{\"enc\":\"0x%064d\",\"key\":\"z6Mk\"}", "{\"enc\":\"0x%063d\"}",
+                                         "{\"enc\":\"0x%064d\"}", "{\"enc\":\"%064d\",\"key\":\"z6Mk\"}" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         snprintf(seal, sizeof seal, wrong[i], 9);
         ck_assert_int_lt(klp_message_parse(text_of(members, buf, sizeof buf), &message, NULL), 0);
@@ -236,8 +265,13 @@ struct sent { uint8_t body[2048], signature[KLP_SIGNATURE_LEN]; struct klp_messa
 static void send(const struct t_identity *source, uint64_t event, int64_t created, uint8_t n, struct sent *ret_sent)
 {
     struct kos_error error = { 0 };
-    struct klp_message message = { .type = "BROADCAST_ANNOUNCE", .source = kos_bytes_str("klp://node.usa.kai"), .source_id = *klp_log_id(source->log),
-                                   .target = kos_bytes_str("klp://node.fr.kai"), .event = event, .created = created, .expires = created + 600000,
+    struct klp_message message = { .type = "BROADCAST_ANNOUNCE",
+                                   .source = kos_bytes_str("klp://node.usa.kai"),
+                                   .source_id = *klp_log_id(source->log),
+                                   .target = kos_bytes_str("klp://node.fr.kai"),
+                                   .event = event,
+                                   .created = created,
+                                   .expires = created + 600000,
                                    .payload = { KLP_JSON_OBJECT, kos_bytes_str("{\"text\":\"salut\"}") } };
     size_t len;
     memset(&message.id, n, sizeof message.id);
@@ -273,7 +307,8 @@ START_TEST(signed_plainly)
         for (size_t len = 0; len < KLP_BATCH_SIGNATURE_MAX + 40; len++) {
             uint8_t signature[KLP_BATCH_SIGNATURE_MAX + 40] = { 0 };
             memcpy(signature, sent.signature, sizeof sent.signature);
-            ck_assert_int_eq(klp_message_verify(&sent.message, kos_bytes(signature, len), one.log, T0), len == 64 ? 0 : KOS_E_SIGNATURE);
+            ck_assert_int_eq(klp_message_verify(&sent.message, kos_bytes(signature, len), one.log, T0),
+                             len == 64 ? 0 : KOS_E_SIGNATURE);
         }
         /* Forged: signed by another's key; signed under another tag. */
         ck_assert_int_eq(klp_sign(&other.current, KLP_TAG_MESSAGE, sent.message.body, sent.signature), 0);
@@ -403,7 +438,8 @@ static void round_trip(struct kos_bytes body, struct kos_bytes signature)
     ck_assert_int_eq(klp_message_to_text(body, signature, &text, &text_len, &error), 0);
     ck_assert_int_eq(klp_json_read(kos_bytes(text, text_len), 2 * KLP_MESSAGE_MAX, &value, NULL), 0);
     ck_assert_int_eq(klp_json_get(value, "signature").type, KLP_JSON_STRING);
-    int32_t result = klp_message_from_text(kos_bytes(text, text_len), &again, &again_len, again_signature, &signature_len, &error);
+    int32_t result =
+        klp_message_from_text(kos_bytes(text, text_len), &again, &again_len, again_signature, &signature_len, &error);
     ck_assert_msg(result == 0, "%s", error.text);
     ck_assert(kos_bytes_eq(body, kos_bytes(again, again_len)));
     ck_assert(kos_bytes_eq(signature, kos_bytes(again_signature, signature_len)));
@@ -426,8 +462,10 @@ START_TEST(text_form)
     size_t text_len;
     for (size_t len = 0; len < 72; len++)
         if (len != 64)
-            ck_assert_int_eq(klp_message_to_text(sent.message.body, kos_bytes(batch, len), &text, &text_len, NULL), KOS_E_INVALID);
-    ck_assert_int_eq(klp_message_to_text(kos_bytes_str("{}"), kos_bytes(batch, 64), &text, &text_len, NULL), KOS_E_SYNTAX);
+            ck_assert_int_eq(klp_message_to_text(sent.message.body, kos_bytes(batch, len), &text, &text_len, NULL),
+                             KOS_E_INVALID);
+    ck_assert_int_eq(klp_message_to_text(kos_bytes_str("{}"), kos_bytes(batch, 64), &text, &text_len, NULL),
+                     KOS_E_SYNTAX);
     /* Unknown members on both sides of "signature". */
     const char *members[MEMBERS];
     memcpy(members, plain, sizeof members);
@@ -449,8 +487,11 @@ START_TEST(loose_text)
     struct kos_error error = { 0 };
     char text[2048], canonical[2048];
     struct kos_bytes expected = text_of(plain, canonical, sizeof canonical);
-    static const char *const before = "{ \"type\": \"TASK_REQUEST\", \"id\": \"" ID_A "\", \"source\": \"klp:\\/\\/node.usa.kai\", \"source_id\": \"" ID_A "\", \"event\": 0,\n"
-        "  \"target\": \"klp://agent.genie.fr.kai\", \"target_id\": \"" ID_B "\", \"created\": 1781900000000, \"expires\": 1781900600000,\n"
+    static const char *const before =
+        "{ \"type\": \"TASK_REQUEST\", \"id\": \"" ID_A
+        "\", \"source\": \"klp:\\/\\/node.usa.kai\", \"source_id\": \"" ID_A "\", \"event\": 0,\n"
+        "  \"target\": \"klp://agent.genie.fr.kai\", \"target_id\": \"" ID_B
+        "\", \"created\": 1781900000000, \"expires\": 1781900600000,\n"
         "  \"payload\": { \"a\": 1 }";
     snprintf(text, sizeof text, "%s}\n", before);
     ck_assert_int_eq(klp_message_from_text(kos_bytes_str(text), &body, &len, signature, &signature_len, &error), 0);
@@ -463,24 +504,28 @@ START_TEST(loose_text)
     ck_assert_uint_eq(signature[63], 7);
     ck_assert(kos_bytes_eq(expected, kos_bytes(body, len)));
     free(body);
-    static const char *const wrong[] = { "\"0x%0126d\"", "\"%0128d\"", "\"0X%0128d\"", "%d", "\"0x%0129d\"", "null%.0d", "\"0x%0950d\"" };
+    static const char *const wrong[] = { "\"0x%0126d\"", "\"%0128d\"", "\"0X%0128d\"", "%d",
+                                         "\"0x%0129d\"", "null%.0d",   "\"0x%0950d\"" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char value[1024];
         snprintf(value, sizeof value, wrong[i], 7);
         snprintf(text, sizeof text, "%s, \"signature\": %s }", before, value);
-        ck_assert_msg(klp_message_from_text(kos_bytes_str(text), &body, &len, signature, &signature_len, &error) < 0, "%s", value);
+        ck_assert_msg(klp_message_from_text(kos_bytes_str(text), &body, &len, signature, &signature_len, &error) < 0,
+                      "%s", value);
     }
     static const char *const nothing[] = { "", "[]", "{}", "{\"signature\":\"0x00\"}", "{\"type\":", "3" };
     for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
         error.text[0] = '\0';
-        ck_assert_int_lt(klp_message_from_text(kos_bytes_str(nothing[i]), &body, &len, signature, &signature_len, &error), 0);
+        ck_assert_int_lt(
+            klp_message_from_text(kos_bytes_str(nothing[i]), &body, &len, signature, &signature_len, &error), 0);
         ck_assert(error.text[0]);
     }
     /* The signature alone, first or last member: nothing of its comma stays behind. */
     snprintf(text, sizeof text, "{\"signature\":\"0x%0128d\"}", 7);
-    ck_assert_int_eq(klp_message_from_text(kos_bytes_str(text), &body, &len, signature, &signature_len, &error), KOS_E_SYNTAX);
+    ck_assert_int_eq(klp_message_from_text(kos_bytes_str(text), &body, &len, signature, &signature_len, &error),
+                     KOS_E_SYNTAX);
 }
 END_TEST
 
-TESTS("klp/message", parsed, each_member, types, times, addresses, traces, sealed, torn_and_altered, oversized, signed_plainly, keys_and_grace,
-      signed_in_a_batch, making, text_form, loose_text)
+TESTS("klp/message", parsed, each_member, types, times, addresses, traces, sealed, torn_and_altered, oversized,
+      signed_plainly, keys_and_grace, signed_in_a_batch, making, text_form, loose_text)

@@ -24,7 +24,8 @@ static bool comes_after(struct kos_bytes name)
 static bool length_ok(size_t len)
 {
     return len == KLP_SIGNATURE_LEN
-        || (len >= KLP_SIGNATURE_LEN + 8 && len <= KLP_BATCH_SIGNATURE_MAX && (len - KLP_SIGNATURE_LEN - 8) % KLP_DIGEST_LEN == 0);
+           || (len >= KLP_SIGNATURE_LEN + 8 && len <= KLP_BATCH_SIGNATURE_MAX
+               && (len - KLP_SIGNATURE_LEN - 8) % KLP_DIGEST_LEN == 0);
 }
 
 static int32_t read_signature(struct klp_json value, uint8_t *ret_signature, size_t *ret_len)
@@ -41,7 +42,8 @@ static int32_t read_signature(struct klp_json value, uint8_t *ret_signature, siz
 /* Takes the member and one comma beside it out of the canonical object `text`. Returns the new length. */
 static size_t cut_member(uint8_t *text, size_t len, struct klp_json value)
 {
-    size_t from = (size_t)(value.text.data - text) - MEMBER_TEXT, to = (size_t)(value.text.data - text) + value.text.len;
+    size_t from = (size_t)(value.text.data - text) - MEMBER_TEXT,
+           to = (size_t)(value.text.data - text) + value.text.len;
     if (text[from - 1] == ',')
         from--;
     else if (text[to] == ',')
@@ -50,7 +52,8 @@ static size_t cut_member(uint8_t *text, size_t len, struct klp_json value)
     return len - (to - from);
 }
 
-int32_t klp_message_from_text(struct kos_bytes text, uint8_t **ret_body, size_t *ret_body_len, uint8_t *ret_signature, size_t *ret_signature_len, struct kos_error *ret_error)
+int32_t klp_message_from_text(struct kos_bytes text, uint8_t **ret_body, size_t *ret_body_len, uint8_t *ret_signature,
+                              size_t *ret_signature_len, struct kos_error *ret_error)
 {
     /* The text may be larger than what becomes of it: white space, escapes, the signature. */
     enum { TEXT_MAX = 2 * KLP_MESSAGE_MAX };
@@ -70,7 +73,8 @@ int32_t klp_message_from_text(struct kos_bytes text, uint8_t **ret_body, size_t 
     if (value.type != KLP_JSON_NONE) {
         error = read_signature(value, signature, &signature_len);
         if (error < 0) {
-            kos_fail(ret_error, error, "the message's signature is not 0x and the digits of 64 bytes, or of a batch signature");
+            kos_fail(ret_error, error,
+                     "the message's signature is not 0x and the digits of 64 bytes, or of a batch signature");
             goto fail;
         }
         body_len = cut_member(body, body_len, value);
@@ -88,18 +92,20 @@ fail:
     return error;
 }
 
-int32_t klp_message_to_text(struct kos_bytes body, struct kos_bytes signature, uint8_t **ret_text, size_t *ret_len, struct kos_error *ret_error)
+int32_t klp_message_to_text(struct kos_bytes body, struct kos_bytes signature, uint8_t **ret_text, size_t *ret_len,
+                            struct kos_error *ret_error)
 {
     struct klp_message message;
     struct klp_json_iter iter;
     struct klp_json value;
     struct kos_bytes name;
     if (!length_ok(signature.len))
-        return kos_fail(ret_error, KOS_E_INVALID, "a signature of %zu bytes is neither plain nor one of a batch", signature.len);
+        return kos_fail(ret_error, KOS_E_INVALID, "a signature of %zu bytes is neither plain nor one of a batch",
+                        signature.len);
     int32_t error = klp_message_parse(body, &message, ret_error);
     if (error < 0)
         return error;
-    /* There is always a later name: "source" is required, so the member goes in before one and is followed by a comma. */
+    /* There is always a later name, as "source" is required: the member goes in before it, and a comma after. */
     klp_json_iter_init((struct klp_json){ KLP_JSON_OBJECT, body }, &iter);
     while (klp_json_next(&iter, &name, &value) && !comes_after(name))
         continue;

@@ -12,7 +12,8 @@ sdk_klp_libklp_la_LIBADD = $(OPENSSL_LIBS) $(SODIUM_LIBS) $(JANSSON_LIBS) -lm
 sdk_klp_libklp_la_SOURCES = sdk/klp/crypto.c sdk/klp/keys.c sdk/klp/codec.c sdk/klp/codec.h sdk/klp/id.c sdk/klp/address.c \
   sdk/klp/json_read.c sdk/klp/json_get.c sdk/klp/json_write.c sdk/klp/json_loose.c sdk/klp/json_number.c
 # identity and records
-sdk_klp_libklp_la_SOURCES += sdk/klp/member.h sdk/klp/acceptance.c sdk/klp/event.c sdk/klp/log.c sdk/klp/log_private.h sdk/klp/log_query.c sdk/klp/did.c sdk/klp/statement.c sdk/klp/message.c sdk/klp/message_text.c
+sdk_klp_libklp_la_SOURCES += sdk/klp/member.h sdk/klp/acceptance.c sdk/klp/event.c sdk/klp/log.c sdk/klp/log_memory.c \
+  sdk/klp/log_private.h sdk/klp/log_query.c sdk/klp/did.c sdk/klp/statement.c sdk/klp/message.c sdk/klp/message_text.c
 # sessions, sealing, batches
 sdk_klp_libklp_la_SOURCES += sdk/klp/noise_private.h sdk/klp/noise.c sdk/klp/record.c sdk/klp/proof.c sdk/klp/frame.c sdk/klp/hpke.c sdk/klp/seal.c \
   sdk/klp/merkle.c sdk/klp/batch.c sdk/klp/receipt.c

@@ -60,17 +60,20 @@ int32_t klp_statement_parse(struct kos_bytes text, struct klp_statement *ret_sta
     if (error < 0)
         return kos_fail(ret_error, error, "the statement is not canonical JSON (RFC 8785) at byte %zu", offset);
     if (member_envelope(envelope, &body, statement.signature) < 0)
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the statement is not {\"body\":{...},\"signature\":\"0x<128 digits>\"}");
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the statement is not {\"body\":{...},\"signature\":\"0x<128 digits>\"}");
     size_t total = klp_json_get_many(body, names, S_COUNT, values);
     for (int i = 0; i < S_COUNT; i++) {
         if (values[i].type == KLP_JSON_NONE)
             return kos_fail(ret_error, KOS_E_SYNTAX, "the statement lacks its member \"%s\"", names[i]);
         error = read_member(i, values[i], &statement);
         if (error < 0)
-            return kos_fail(ret_error, error, "the statement's member \"%s\" is not acceptable: %s", names[i], kos_error_text(error));
+            return kos_fail(ret_error, error, "the statement's member \"%s\" is not acceptable: %s", names[i],
+                            kos_error_text(error));
     }
     if (total != S_COUNT)
-        return kos_fail(ret_error, KOS_E_SYNTAX, "the statement has a member that no statement has; what a kind adds goes into its body");
+        return kos_fail(ret_error, KOS_E_SYNTAX,
+                        "the statement has a member that no statement has; what a kind adds goes into its body");
     if (statement.expires <= statement.created)
         return kos_fail(ret_error, KOS_E_SYNTAX, "the statement expires before it is created");
     statement.signed_body = body.text;
@@ -92,17 +95,20 @@ int32_t klp_statement_verify(const struct klp_statement *statement, const struct
     if (!error)
         error = klp_log_key(issuer, statement->event, &key);
     if (!error)
-        error = klp_verify(&key, KLP_TAG_STATEMENT, statement->signed_body, kos_bytes(statement->signature, KLP_SIGNATURE_LEN));
+        error = klp_verify(&key, KLP_TAG_STATEMENT, statement->signed_body,
+                           kos_bytes(statement->signature, KLP_SIGNATURE_LEN));
     return error;
 }
 
-int32_t klp_statement_make(const struct klp_statement *statement, struct kos_bytes body, const struct klp_secret *secret, uint8_t *out, size_t cap, size_t *ret_len)
+int32_t klp_statement_make(const struct klp_statement *statement, struct kos_bytes body,
+                           const struct klp_secret *secret, uint8_t *out, size_t cap, size_t *ret_len)
 {
     struct klp_json inner;
     int32_t error = klp_json_read(body, KLP_STATEMENT_MAX, &inner, NULL);
     if (error < 0)
         return error;
-    if (inner.type != KLP_JSON_OBJECT || !kind_ok(kos_bytes(statement->kind, strnlen(statement->kind, sizeof statement->kind)))
+    if (inner.type != KLP_JSON_OBJECT
+        || !kind_ok(kos_bytes(statement->kind, strnlen(statement->kind, sizeof statement->kind)))
         || statement->created < 0 || statement->expires <= statement->created)
         return KOS_E_INVALID;
     if (cap < MEMBER_ENVELOPE_HEAD + MEMBER_ENVELOPE_TAIL)

@@ -17,11 +17,14 @@ static struct klp_statement plan(const struct t_identity *issuer)
     return statement;
 }
 
-static struct klp_statement make(const struct klp_statement *statement, const struct klp_secret *secret, struct made *ret_made)
+static struct klp_statement make(const struct klp_statement *statement, const struct klp_secret *secret,
+                                 struct made *ret_made)
 {
     struct klp_statement parsed;
     struct kos_error error = { 0 };
-    ck_assert_int_eq(klp_statement_make(statement, kos_bytes_str("{\"a\":[1,2],\"b\":\"c\"}"), secret, ret_made->data, sizeof ret_made->data, &ret_made->len), 0);
+    ck_assert_int_eq(klp_statement_make(statement, kos_bytes_str("{\"a\":[1,2],\"b\":\"c\"}"), secret, ret_made->data,
+                                        sizeof ret_made->data, &ret_made->len),
+                     0);
     int32_t result = klp_statement_parse(kos_bytes(ret_made->data, ret_made->len), &parsed, &error);
     ck_assert_msg(result == 0, "%s", error.text);
     return parsed;
@@ -102,15 +105,20 @@ START_TEST(refused)
     static const char *const kinds[] = { "", "Node", "1a", "a-b", "_a", "a b" };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         snprintf(statement.kind, sizeof statement.kind, "%s", kinds[i]);
-        ck_assert_int_eq(klp_statement_make(&statement, body, &one.current, made.data, sizeof made.data, &len), KOS_E_INVALID);
+        ck_assert_int_eq(klp_statement_make(&statement, body, &one.current, made.data, sizeof made.data, &len),
+                         KOS_E_INVALID);
     }
     memset(statement.kind, 'a', sizeof statement.kind);
-    ck_assert_int_eq(klp_statement_make(&statement, body, &one.current, made.data, sizeof made.data, &len), KOS_E_INVALID);
+    ck_assert_int_eq(klp_statement_make(&statement, body, &one.current, made.data, sizeof made.data, &len),
+                     KOS_E_INVALID);
     statement = good;
     statement.expires = statement.created;
-    ck_assert_int_eq(klp_statement_make(&statement, body, &one.current, made.data, sizeof made.data, &len), KOS_E_INVALID);
-    ck_assert_int_eq(klp_statement_make(&good, kos_bytes_str("[]"), &one.current, made.data, sizeof made.data, &len), KOS_E_INVALID);
-    ck_assert_int_eq(klp_statement_make(&good, kos_bytes_str("{ }"), &one.current, made.data, sizeof made.data, &len), KOS_E_CANONICAL);
+    ck_assert_int_eq(klp_statement_make(&statement, body, &one.current, made.data, sizeof made.data, &len),
+                     KOS_E_INVALID);
+    ck_assert_int_eq(klp_statement_make(&good, kos_bytes_str("[]"), &one.current, made.data, sizeof made.data, &len),
+                     KOS_E_INVALID);
+    ck_assert_int_eq(klp_statement_make(&good, kos_bytes_str("{ }"), &one.current, made.data, sizeof made.data, &len),
+                     KOS_E_CANONICAL);
     ck_assert_int_eq(klp_statement_make(&good, body, &one.current, made.data, sizeof made.data, &made.len), 0);
     for (size_t cap = 0; cap < made.len + 10; cap++) {
         int32_t result = klp_statement_make(&good, body, &one.current, made.data, cap, &len);
@@ -120,7 +128,9 @@ START_TEST(refused)
     memset(big, 'a', sizeof big);
     memcpy(big, "{\"b\":\"", 6);
     memcpy(big + KLP_STATEMENT_MAX - 50, "\"}", 2);
-    ck_assert_int_eq(klp_statement_make(&good, kos_bytes(big, KLP_STATEMENT_MAX - 48), &one.current, made.data, sizeof made.data, &len), KOS_E_LIMIT);
+    ck_assert_int_eq(klp_statement_make(&good, kos_bytes(big, KLP_STATEMENT_MAX - 48), &one.current, made.data,
+                                        sizeof made.data, &len),
+                     KOS_E_LIMIT);
     ck_assert_int_eq(klp_statement_parse(kos_bytes(big, sizeof big), &statement, NULL), KOS_E_LIMIT);
     /* Nesting that fits alone and not two levels deeper. */
     char deep[128] = "{\"b\":";
@@ -129,7 +139,8 @@ START_TEST(refused)
     strcat(deep, "}");
     struct klp_json value;
     ck_assert_int_eq(klp_json_read(kos_bytes_str(deep), sizeof deep, &value, NULL), 0);
-    ck_assert_int_lt(klp_statement_make(&good, kos_bytes_str(deep), &one.current, made.data, sizeof made.data, &len), 0);
+    ck_assert_int_lt(klp_statement_make(&good, kos_bytes_str(deep), &one.current, made.data, sizeof made.data, &len),
+                     0);
     klp_log_free(one.log);
 }
 END_TEST
@@ -137,7 +148,10 @@ END_TEST
 START_TEST(shape)
 {
     static const char *const wrong[] = {
-        "", "1", "{}", "{\"body\":1,\"signature\":\"0x00\"}",
+        "",
+        "1",
+        "{}",
+        "{\"body\":1,\"signature\":\"0x00\"}",
         "{\"body\":{},\"signature\":\"0x%0128d\"}",
         "{\"body\":{\"body\":[],\"created\":1,\"event\":0,\"expires\":2,\"issuer\":\"aeaqcaibaeaqcaibaeaqcaibae\",\"kind\":\"k\",\"seq\":0},\"signature\":\"0x%0128d\"}",
         "{\"body\":{\"body\":{},\"created\":2,\"event\":0,\"expires\":2,\"issuer\":\"aeaqcaibaeaqcaibaeaqcaibae\",\"kind\":\"k\",\"seq\":0},\"signature\":\"0x%0128d\"}",
@@ -149,7 +163,8 @@ START_TEST(shape)
         "{\"body\":{\"body\":{},\"created\":1,\"event\":0,\"expires\":2,\"issuer\":\"aeaqcaibaeaqcaibaeaqcaibae\",\"kind\":\"k\",\"seq\":0},\"signature\":\"0x%0126d\"}",
         "{\"body\":{\"body\":{},\"created\":1,\"event\":0,\"expires\":2,\"issuer\":\"aeaqcaibaeaqcaibaeaqcaibae\",\"kind\":\"k\",\"seq\":0},\"x\":\"0x%0128d\"}",
     };
-    static const char *const good = "{\"body\":{\"body\":{},\"created\":1,\"event\":0,\"expires\":2,\"issuer\":\"aeaqcaibaeaqcaibaeaqcaibae\",\"kind\":\"k\",\"seq\":0},\"signature\":\"0x%0128d\"}";
+    static const char *const good =
+        "{\"body\":{\"body\":{},\"created\":1,\"event\":0,\"expires\":2,\"issuer\":\"aeaqcaibaeaqcaibaeaqcaibae\",\"kind\":\"k\",\"seq\":0},\"signature\":\"0x%0128d\"}";
     struct klp_statement statement;
     char text[1024];
     int len = snprintf(text, sizeof text, good, 0);
@@ -163,7 +178,8 @@ START_TEST(shape)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct kos_error error = { 0 };
         len = snprintf(text, sizeof text, wrong[i], 0);
-        ck_assert_msg(klp_statement_parse(kos_bytes(text, (size_t)len), &statement, &error) < 0, "variant %zu is taken", i);
+        ck_assert_msg(klp_statement_parse(kos_bytes(text, (size_t)len), &statement, &error) < 0, "variant %zu is taken",
+                      i);
         ck_assert(error.code < 0 && error.text[0]);
     }
 }
