@@ -123,6 +123,10 @@ void kos_mesh_agents_set(struct kos_mesh *mesh, const struct kos_mesh_agent *age
 int32_t kos_mesh_resolve(struct kos_mesh *mesh, const char *address, struct klp_id *ret_node, struct klp_id *ret_agent, struct kos_error *ret_error);
 void kos_mesh_watch(struct kos_mesh *mesh, struct kos_watcher *watcher);
 void kos_mesh_unwatch(struct kos_mesh *mesh, struct kos_watcher *watcher);
+/* Calls `each` for every peer with an open session. */
+void kos_mesh_open_peers(struct kos_mesh *mesh, void (*each)(void *arg, const struct klp_id *peer), void *arg);
+/* Tells all watchers; detail is stolen. For plugins' events, by way of host/. */
+void kos_mesh_tell(struct kos_mesh *mesh, const char *event, json_t *detail);
 /* New references. peers: array of {id, did, name, score, state, agents[], sessions[{transport, address, protocol, since, rtt_ms, initiator}],
  * outbox{messages, bytes}, known_log_events}. status: {counters{...}, endpoints[], sessions, outbox, inbox, limits}. */
 json_t *kos_mesh_peers(struct kos_mesh *mesh);

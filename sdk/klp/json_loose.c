@@ -123,13 +123,19 @@ static int32_t write_all(const json_t *root, size_t max_bytes, uint8_t **ret_dat
 int32_t klp_json_canonicalise(struct kos_bytes loose, size_t max_bytes, uint8_t **ret_data, size_t *ret_len, struct kos_error *ret_error)
 {
     json_error_t fault;
+    const uint8_t *nul = loose.len ? memchr(loose.data, 0, loose.len) : NULL;
     if (loose.len > max_bytes)
         return kos_fail(ret_error, KOS_E_LIMIT, "the JSON text has %zu bytes, more than the %zu allowed", loose.len, max_bytes);
+    if (nul) /* after a complete value jansson takes it for the end, and what follows would go unseen */
+        return kos_fail(ret_error, KOS_E_SYNTAX, "byte %zu is 0, which JSON text never has", (size_t)(nul - loose.data) + 1);
     /* jansson takes a NULL buffer for a wrong argument, not for an empty text */
     json_t *root = json_loadb(loose.data ? (const char *)loose.data : "", loose.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
-    if (!root)
+    if (!root) {
+        for (char *p = fault.text; *p; p++) /* it quotes the text, which a stranger may have written */
+            *p = *p >= ' ' && *p <= '~' ? *p : '?';
         return kos_fail(ret_error, json_error_code(&fault) == json_error_out_of_memory ? KOS_E_NOMEM : KOS_E_SYNTAX,
                         "line %d, column %d: %s", fault.line, fault.column, fault.text);
+    }
     int32_t err = write_all(root, max_bytes, ret_data, ret_len, ret_error);
     json_decref(root);
     return err;

@@ -426,6 +426,11 @@ START_TEST(loose_refused)
     char deep[2 * KLP_JSON_DEPTH_MAX + 8];
     uint8_t *data = NULL;
     size_t len;
+    struct kos_error error = { 0 };
+    ck_assert_int_eq(klp_json_canonicalise(kos_bytes("[1]\0[2]", 7), 40, &data, &len, &error), KOS_E_SYNTAX);
+    ck_assert_int_eq(klp_json_canonicalise(s("[\x1b[2J\xe9]"), 40, &data, &len, &error), KOS_E_SYNTAX);
+    for (const char *p = error.text; *p; p++)
+        ck_assert(*p >= ' ' && *p <= '~');
     nested(deep, KLP_JSON_DEPTH_MAX, '[', ']');
     ck_assert_int_eq(klp_json_canonicalise(s(deep), 1000, &data, &len, NULL), 0);
     free(data);

@@ -28,6 +28,8 @@ struct kos_control_host {
     /* status KOS_OK: `parameters` (a JSON object, canonical or loose) is the answer; continues 1: more follow (only with
      * KOS_CALL_MORE). Below 0: the error, whose name, `text` and retry advice reach the caller; ends the call. */
     void (*reply)(const struct kos_host *host, uint64_t call, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues);
+    /* Tells everyone who watches the node (`kosctl watch`): a stable word of yours and a JSON object. Nothing private. */
+    void (*event)(const struct kos_host *host, const char *event, struct kos_bytes detail);
 };
 
 #endif

@@ -27,6 +27,9 @@ struct kos_message {
     const char *source_name;             /* the operator's petname of the source, or its id's text */
     struct kos_bytes payload;            /* canonical JSON object */
     int32_t again;                       /* 1 when it may have been handed over before (after a crash or KOS_DEFER) */
+    int32_t batch;                       /* 1: signed together with others (batch signature); 0: plainly */
+    uint64_t event;                      /* of the source's key event log: whose key signed */
+    uint8_t digest[32];                  /* SHA-256 of the signed body: evidence of what was said */
 };
 
 /* How the sending of a draft ended. It comes again after a crash until a transaction took note of it. */

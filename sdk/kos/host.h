@@ -90,7 +90,8 @@ struct kos_host {
     void (*sign)(const struct kos_host *host, const char *key, struct kos_bytes body, uint64_t op);
 
     /* Transactions: all or nothing, durable before `completed(op, KOS_OK)`. What goes wrong in a step shows at commit. A
-     * refusal (KOS_E_LIMIT, KOS_E_BUSY, KOS_E_NOSPACE, KOS_E_INVALID, ...) means none of it happened. */
+     * refusal (KOS_E_LIMIT, KOS_E_BUSY, KOS_E_NOSPACE, KOS_E_INVALID, ...) means none of it happened; `result` is then a
+     * sentence for a person (UTF-8, no NUL). */
     void (*tx_begin)(const struct kos_host *host, uint64_t tx);
     void (*tx_put)(const struct kos_host *host, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
     void (*tx_delete)(const struct kos_host *host, uint64_t tx, struct kos_bytes key);
