@@ -26,7 +26,9 @@ struct kos_launch {
     void (*out)(void *arg, struct kos_bytes bytes);
     void (*err)(void *arg, struct kos_bytes bytes);
     void (*writable)(void *arg);      /* all that was written to stdin went out */
-    void (*exited)(void *arg, int32_t wait_status, struct kos_error *error /* NULL: it ran */);
+    /* error: NULL when it ran; else why it could not be started, or KOS_E_LIMIT and the limit that all its processes
+     * together broke (it was killed), or KOS_E_CLOSED when its spawner was killed. The process is gone after this call. */
+    void (*exited)(void *arg, int32_t wait_status, struct kos_error *error);
 };
 struct kos_launcher;
 struct kos_launcher_ops {
@@ -34,7 +36,8 @@ struct kos_launcher_ops {
     int32_t (*write)(struct kos_process *process, struct kos_bytes bytes);   /* taken whole into a bounded buffer (1 MiB + one message) or KOS_E_BUSY */
     void (*close_stdin)(struct kos_process *process);                        /* after what was written */
     void (*credit)(struct kos_process *process, uint64_t bytes);             /* stdout may deliver so many more */
-    void (*kill)(struct kos_process *process, bool now);                     /* the whole group: SIGTERM, SIGKILL after 2 s; now: SIGKILL */
+    /* The whole run: SIGTERM, SIGKILL after 2 s; now: SIGKILL. What it still writes to stdout is dropped. */
+    void (*kill)(struct kos_process *process, bool now);
 };
 struct kos_launcher { const struct kos_launcher_ops *ops; };
 

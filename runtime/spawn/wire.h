@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What client, spawner and keepers say to each other: fixed structs, one per packet, checked on both sides. Private to
+ * spawn.
+ *
+ * The client makes three pipes and a channel (a SOCK_SEQPACKET pair) for each start and sends the command's ends with
+ * the request. The spawner forks a keeper, which holds the other end of the channel: it reports to the client directly,
+ * takes its orders, and reads the client's death as the end of the channel.
+ */
+#ifndef KOS_SPAWN_WIRE_H
+#define KOS_SPAWN_WIRE_H
+
+#include <limits.h>
+#include <kos/err.h>
+
+enum { SPAWN_MAGIC = 0x6b6f7331, SPAWN_COMMAND_MAX = 8192, SPAWN_NAME_MAX = 64, SPAWN_TEXT_MAX = 400 };
+/* Descriptors that travel with a request. */
+enum { SPAWN_CHANNEL = 0, SPAWN_STDIN = 1, SPAWN_STDOUT = 2, SPAWN_STDERR = 3, SPAWN_FDS = 4 };
+
+/* None of them is 0: the client fills in the defaults. cpu_seconds UINT64_MAX: unlimited. */
+struct spawn_limits {
+    uint64_t memory_bytes, file_bytes, open_files, processes, cpu_seconds;
+};
+
+struct spawn_start {
+    uint32_t magic, size;
+    struct spawn_limits limits;
+    char name[SPAWN_NAME_MAX];         /* these three end with a NUL inside the array */
+    char directory[PATH_MAX];          /* absolute */
+    char command[SPAWN_COMMAND_MAX];
+};
+
+enum spawn_order_type { SPAWN_TERM = 1, SPAWN_KILL = 2 };
+struct spawn_order {                   /* client to keeper */
+    uint32_t magic, type;
+};
+
+enum spawn_event_type { SPAWN_STARTED = 1, SPAWN_FAILED = 2, SPAWN_ENDED = 3 };
+struct spawn_event {                   /* keeper, or spawner in its stead, to client */
+    uint32_t magic, type;
+    int32_t code;                      /* FAILED: why; ENDED: KOS_OK, or KOS_E_LIMIT when the keeper ended it */
+    int32_t status;                    /* ENDED: waitpid's */
+    int64_t pid;                       /* STARTED */
+    char text[SPAWN_TEXT_MAX];         /* with code: a sentence that ends with a NUL inside the array */
+};
+
+#endif
