@@ -8,3 +8,4 @@ AM_TESTS_ENVIRONMENT = CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_T
   export CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT; \
   KOS_SRCDIR='$(abs_top_srcdir)'; KOS_BUILDDIR='$(abs_top_builddir)'; export KOS_SRCDIR KOS_BUILDDIR;
 noinst_HEADERS += tests/unit.h
+include tests/vectors/room.mk
