@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What plugins ask of the host, behind every backend: rights are checked, ids are counted, and what belongs to other rooms
+ * is passed on. Backends call these when no other call of the runtime is under way. Private to host.
+ */
+#ifndef KOS_HOST_SERVICES_H
+#define KOS_HOST_SERVICES_H
+
+#include <kos/agents.h>
+#include <kos/transport.h>
+#include <uthash.h>
+#include "host/backend.h"
+#include "host/host.h"
+#include "host/manifest.h"
+#include "core/buf.h"
+
+enum kos_rights {
+    KOS_RIGHT_LISTEN = 1, KOS_RIGHT_CONNECT = 2, KOS_RIGHT_DEVICE = 4, KOS_RIGHT_NET = 8, KOS_RIGHT_SEND = 16, KOS_RIGHT_SIGN = 32,
+    KOS_RIGHT_AGENTS = 64, KOS_RIGHT_FILES = 128, KOS_RIGHT_EXEC = 256,
+};
+enum kos_hosted_state { KOS_HOSTED_LOADED = 1, KOS_HOSTED_RUNNING, KOS_HOSTED_STOPPING, KOS_HOSTED_FINISHED };
+enum { KOS_HOSTED_SCAN_BYTES = 1 << 20, KOS_HOSTED_SECRET_BYTES = 64 << 10, KOS_HOSTED_LOG_PER_S = 50 };
+
+struct kos_opening;     /* open.c */
+struct kos_host_tx;     /* tx.c */
+struct kos_held;        /* tx.c: a message or outcome the plugin holds */
+struct kos_host_link;   /* carrier.c */
+struct kos_host_call;   /* control.c */
+struct kos_host_run;    /* agents.c */
+struct kos_secret_op;   /* secret.c */
+
+/* One plugin: a section of the policy. */
+struct kos_hosted {
+    struct kos_agents_owner owner;          /* first: agents.c comes back by it */
+    struct kos_hosting *hosting;
+    struct kos_hosted *next;
+    char *name, *path, *place, *space, *directory;  /* section, file, "file:line", store space, own directory or NULL */
+    json_t *description;
+    const struct kos_setting *const *schema;
+    struct kos_conf *conf;
+    const char *const *types;               /* wired to it; owned by the policy or by types_own */
+    char **types_own;
+    uint32_t rights;                        /* enum kos_rights: granted and asked */
+    enum kos_hosted_state state;
+    struct kos_backend *backend;
+    uint64_t broken, log_second, logged;    /* rules broken; lines in this second */
+    uint64_t next_id;                       /* of what the host names: even */
+    struct kos_opening *openings;
+    struct kos_host_tx *txs;
+    struct kos_held *held;
+    struct kos_host_link *links, *endpoints;
+    struct kos_host_call *calls;
+    struct kos_host_run *runs;
+    struct kos_secret_op *secret_ops;
+};
+
+struct kos_host_carrier { struct kos_carrier carrier; struct kos_hosting *hosting; };
+struct kos_host_sink { struct kos_sink sink; struct kos_hosting *hosting; };
+
+struct kos_hosting {
+    struct kos_env *env;
+    struct kos_store *store;
+    struct kos_trust *trust;
+    struct kos_mesh *mesh;
+    struct kos_registry *agents;
+    char *plugin_dir, *secrets_dir, *state_dir;
+    struct kos_policy *policy;
+    struct kos_hosted *plugins;
+    struct kos_host_carrier carrier;
+    struct kos_host_sink sink;
+    struct kos_host_link *mesh_links, *mesh_endpoints;   /* by the mesh's ids */
+    struct kos_host_call *calls;                         /* by the caller's id */
+    uint64_t next_call;
+    struct kos_log_limit *limit;
+    struct kos_timer *stop_timer;
+    struct kos_deferred stop_check;
+    void (*stop_done)(void *arg);
+    void *stop_arg;
+    bool stopping;
+};
+
+/* hosting.c */
+bool kos_hosted_offers(const struct kos_hosted *hosted, const char *feature);
+bool kos_hosted_running(const struct kos_hosted *hosted);
+struct kos_hosted *kos_hosted_find(struct kos_hosting *hosting, const char *name);
+uint64_t kos_hosted_id(struct kos_hosted *hosted);               /* a fresh even id */
+/* A rule of the SDK was broken: counted, and logged once per plugin and minute. */
+void kos_hosted_broke(struct kos_hosted *hosted, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void kos_hosted_finished(struct kos_hosted *hosted);             /* from the backend: stopped and fini ran */
+void kos_hosted_quiet(struct kos_hosted *hosted);                /* from the backend: stopped; drop what is under way */
+void kos_hosted_complete(struct kos_hosted *hosted, uint64_t op, int32_t status, struct kos_bytes result);
+void kos_hosted_complete_text(struct kos_hosted *hosted, uint64_t op, int32_t status, const char *text);
+
+/* rights.c */
+int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted, uint32_t *ret_rights, struct kos_error *ret_error);
+bool kos_hosted_may(struct kos_hosted *hosted, uint32_t right);
+
+/* wiring.c: which plugin takes which types, schemes and interfaces; two for one is an error that names both. */
+int32_t kos_wiring_types(struct kos_hosted *hosted, const char *const *wired, struct kos_error *ret_error);
+int32_t kos_wiring_check(struct kos_hosting *hosting, struct kos_error *ret_error);
+struct kos_hosted *kos_wiring_for_type(struct kos_hosting *hosting, const char *type);
+struct kos_hosted *kos_wiring_for_address(struct kos_hosting *hosting, const char *address);
+
+/* services.c */
+void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text);
+void kos_service_complete(struct kos_hosted *hosted, uint64_t op, int32_t status);
+void kos_service_state_get(struct kos_hosted *hosted, struct kos_bytes key, uint64_t op);
+void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op);
+void kos_service_sign(struct kos_hosted *hosted, const char *key, struct kos_bytes body, uint64_t op);
+/* secret.c */
+void kos_service_secret_get(struct kos_hosted *hosted, const char *name, uint64_t op);
+void kos_service_secret_put(struct kos_hosted *hosted, const char *name, struct kos_bytes value, uint64_t op);
+void kos_secrets_drop(struct kos_hosted *hosted);
+/* open.c */
+void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op);
+void kos_service_open_cancel(struct kos_hosted *hosted, uint64_t op);
+void kos_openings_drop(struct kos_hosted *hosted);
+/* tx.c */
+void kos_service_tx_begin(struct kos_hosted *hosted, uint64_t tx);
+void kos_service_tx_put(struct kos_hosted *hosted, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
+void kos_service_tx_delete(struct kos_hosted *hosted, uint64_t tx, struct kos_bytes key);
+void kos_service_tx_send(struct kos_hosted *hosted, uint64_t tx, const struct kos_draft *draft);
+void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
+void kos_service_tx_commit(struct kos_hosted *hosted, uint64_t tx, uint64_t op);
+void kos_service_tx_abort(struct kos_hosted *hosted, uint64_t tx);
+uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle);
+void kos_txs_drop(struct kos_hosted *hosted);
+/* carrier.c */
+extern const struct kos_carrier_ops kos_host_carrier_ops;
+void kos_service_endpoint_up(struct kos_hosted *hosted, uint64_t endpoint, const char *address);
+void kos_service_endpoint_down(struct kos_hosted *hosted, uint64_t endpoint, int32_t status, const char *text);
+void kos_service_link_up(struct kos_hosted *hosted, uint64_t link, uint64_t endpoint, const struct kos_link_info *info);
+void kos_service_link_received(struct kos_hosted *hosted, uint64_t link, struct kos_bytes bytes);
+void kos_service_link_credit(struct kos_hosted *hosted, uint64_t link, uint64_t bytes);
+void kos_service_link_down(struct kos_hosted *hosted, uint64_t link, int32_t status, const char *text);
+void kos_links_drop(struct kos_hosted *hosted);
+/* sink.c */
+extern const struct kos_sink_ops kos_host_sink_ops;
+/* control.c */
+void kos_service_reply(struct kos_hosted *hosted, uint64_t call, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues);
+void kos_service_event(struct kos_hosted *hosted, const char *event, struct kos_bytes detail);
+void kos_calls_drop(struct kos_hosted *hosted);
+/* agents.c */
+extern const struct kos_agents_owner_ops kos_host_owner_ops;
+void kos_service_run(struct kos_hosted *hosted, uint64_t run, const struct kos_run *r);
+void kos_service_run_credit(struct kos_hosted *hosted, uint64_t run, uint64_t bytes);
+void kos_service_run_cancel(struct kos_hosted *hosted, uint64_t run);
+void kos_runs_drop(struct kos_hosted *hosted);
+
+#endif
