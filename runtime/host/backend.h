@@ -44,8 +44,8 @@ struct kos_backend {
     struct kos_hosted *hosted;
 };
 
-/* Loads the module into this process and calls init. `description`: what describing it in a child gave; a module that
- * says anything else here is refused. On failure nothing of it runs any more. */
-int32_t kos_local_new(struct kos_hosted *hosted, struct kos_backend **ret_backend, struct kos_error *ret_error);
+/* Loads the module into this process and calls init. A module that says of itself
+ * what describing it in a child did not say is refused. Sets hosted->backend; on failure that is NULL and nothing of the plugin runs any more. */
+int32_t kos_local_new(struct kos_hosted *hosted, struct kos_error *ret_error);
 
 #endif

@@ -18,6 +18,7 @@ struct kos_hosting; /* the room's object */
 struct kos_hosting_options {
     const char *plugin_dir;            /* where relative module names are looked up */
     const char *secrets_dir;           /* keys/secrets */
+    const char *state_dir;             /* where plugins with the right "files" get a directory each; NULL: none */
 };
 
 int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh, struct kos_registry *agents, const struct kos_hosting_options *options, struct kos_hosting **ret_hosting, struct kos_error *ret_error);
@@ -28,7 +29,7 @@ void kos_hosting_start(struct kos_hosting *hosting);
 void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void *arg);   /* stop all, wait for stopped, fini; 5 s at most, then says who hangs */
 struct kos_carrier *kos_hosting_carrier(struct kos_hosting *hosting);
 struct kos_sink *kos_hosting_sink(struct kos_hosting *hosting);
-/* [{name, id, version, kinds[], hosting: "process"|"cell", rights[], types[], state, operations}] */
+/* [{name, id, version, kinds[], hosting: "process"|"cell", module, rights[], types[], schemes[], state, operations, broken_rules}] */
 json_t *kos_hosting_list(struct kos_hosting *hosting);
 
 /* Describes a module without starting it: {id, name, version, summary, abi, kinds[], settings[], rights[], types[]...}. Errors

@@ -316,7 +316,7 @@ static int32_t init(struct kos_local *local, struct kos_error *ret_error)
     return kos_fail(ret_error, rc, "%s: plugin %s does not begin: %s", hosted->place, hosted->name, why.text[0] ? why.text : kos_error_text(rc));
 }
 
-int32_t kos_local_new(struct kos_hosted *hosted, struct kos_backend **ret_backend, struct kos_error *ret_error)
+int32_t kos_local_new(struct kos_hosted *hosted, struct kos_error *ret_error)
 {
     struct kos_local *local = kos_new(sizeof *local);
     const struct kos_plugin *plugin;
@@ -338,9 +338,12 @@ int32_t kos_local_new(struct kos_hosted *hosted, struct kos_backend **ret_backen
         kos_local_table_init(local);
         rc = kos_local_reactor_init(local, ret_error);
     }
+    hosted->backend = &local->backend; /* init may use the host's services already */
     if (rc >= 0)
         rc = init(local, ret_error);
     if (rc < 0) {
+        hosted->backend = NULL;
+        kos_hosted_quiet(hosted);
         local->stopped = true;
         drop_queue(local);
         kos_undefer(local->env, &local->drain);
@@ -350,6 +353,5 @@ int32_t kos_local_new(struct kos_hosted *hosted, struct kos_backend **ret_backen
         free(local);
         return rc;
     }
-    *ret_backend = &local->backend;
     return KOS_OK;
 }

@@ -51,6 +51,8 @@ json_t *kos_manifest_json(const struct kos_plugin *p)
     json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "id", p->id, "name", p->name, "version", p->version,
                             "summary", p->summary, "abi", abi, "kinds", kinds, "features", features, "settings", settings_json(p->settings),
                             "rights", rights, "types", words_json(handler ? handler->types : NULL), "schemes", words_json(transport ? transport->schemes : NULL));
+    if (all && handler)
+        json_object_set_new(all, "outcomes", json_boolean(KOS_HAS(handler, outcome)));
     if (all && control) {
         json_object_set_new(all, "interface", json_string(control->interface_name));
         json_object_set_new(all, "interface_description", json_string(control->description));

@@ -38,15 +38,16 @@ struct kos_hosted {
     json_t *description;
     const struct kos_setting *const *schema;
     struct kos_conf *conf;
-    const char *const *types;               /* wired to it; owned by the policy or by types_own */
+    const char *const *types;               /* wired to it: types_own */
     char **types_own;
     uint32_t rights;                        /* enum kos_rights: granted and asked */
+    bool wants_outcomes;                    /* kos_handler.outcome is there */
     enum kos_hosted_state state;
     struct kos_backend *backend;
     uint64_t broken, log_second, logged;    /* rules broken; lines in this second */
     uint64_t next_id;                       /* of what the host names: even */
     struct kos_opening *openings;
-    struct kos_host_tx *txs;
+    struct kos_host_tx *txs, *committing;
     struct kos_held *held;
     struct kos_host_link *links, *endpoints;
     struct kos_host_call *calls;
@@ -64,7 +65,6 @@ struct kos_hosting {
     struct kos_mesh *mesh;
     struct kos_registry *agents;
     char *plugin_dir, *secrets_dir, *state_dir;
-    struct kos_policy *policy;
     struct kos_hosted *plugins;
     struct kos_host_carrier carrier;
     struct kos_host_sink sink;
@@ -115,6 +115,7 @@ void kos_secrets_drop(struct kos_hosted *hosted);
 void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op);
 void kos_service_open_cancel(struct kos_hosted *hosted, uint64_t op);
 void kos_openings_drop(struct kos_hosted *hosted);
+size_t kos_openings_count(const struct kos_hosted *hosted);
 /* tx.c */
 void kos_service_tx_begin(struct kos_hosted *hosted, uint64_t tx);
 void kos_service_tx_put(struct kos_hosted *hosted, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
@@ -125,6 +126,7 @@ void kos_service_tx_commit(struct kos_hosted *hosted, uint64_t tx, uint64_t op);
 void kos_service_tx_abort(struct kos_hosted *hosted, uint64_t tx);
 uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle);
 void kos_txs_drop(struct kos_hosted *hosted);
+size_t kos_txs_count(const struct kos_hosted *hosted);
 /* carrier.c */
 extern const struct kos_carrier_ops kos_host_carrier_ops;
 void kos_service_endpoint_up(struct kos_hosted *hosted, uint64_t endpoint, const char *address);
@@ -134,17 +136,20 @@ void kos_service_link_received(struct kos_hosted *hosted, uint64_t link, struct 
 void kos_service_link_credit(struct kos_hosted *hosted, uint64_t link, uint64_t bytes);
 void kos_service_link_down(struct kos_hosted *hosted, uint64_t link, int32_t status, const char *text);
 void kos_links_drop(struct kos_hosted *hosted);
+size_t kos_links_count(const struct kos_hosted *hosted);
 /* sink.c */
 extern const struct kos_sink_ops kos_host_sink_ops;
 /* control.c */
 void kos_service_reply(struct kos_hosted *hosted, uint64_t call, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues);
 void kos_service_event(struct kos_hosted *hosted, const char *event, struct kos_bytes detail);
 void kos_calls_drop(struct kos_hosted *hosted);
+size_t kos_calls_count(const struct kos_hosted *hosted);
 /* agents.c */
 extern const struct kos_agents_owner_ops kos_host_owner_ops;
 void kos_service_run(struct kos_hosted *hosted, uint64_t run, const struct kos_run *r);
 void kos_service_run_credit(struct kos_hosted *hosted, uint64_t run, uint64_t bytes);
 void kos_service_run_cancel(struct kos_hosted *hosted, uint64_t run);
 void kos_runs_drop(struct kos_hosted *hosted);
+size_t kos_runs_count(const struct kos_hosted *hosted);
 
 #endif

@@ -45,7 +45,7 @@ struct kos_plugin {
     /* End everything: close links and endpoints, complete open operations (KOS_E_CANCELLED), then host->stopped(), in
      * this call or later, within 5 s. New operations are not submitted to you any more. */
     void (*stop)(void *self);
-    /* Frees the instance. After init, called exactly once, always after stop. */
+    /* Frees the instance. After init, called exactly once: after `stopped`, or by itself when start never came. */
     void (*fini)(void *self);
 
     /* Events. A plugin that never causes one may leave it NULL. */

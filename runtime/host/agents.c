@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * kos.agents/1: plugins' runs on the registry's. Ids are each plugin's own; `ended` comes exactly once for each. */
+#include <stdlib.h>
+
+#include "host/services.h"
+
+struct kos_host_run {
+    uint64_t id;
+    UT_hash_handle hh;
+};
+
+static struct kos_host_run *find(struct kos_hosted *hosted, uint64_t id)
+{
+    struct kos_host_run *run;
+    HASH_FIND(hh, hosted->runs, &id, sizeof id, run);
+    return run;
+}
+
+void kos_service_run(struct kos_hosted *hosted, uint64_t id, const struct kos_run *given)
+{
+    struct kos_run r;
+    if (!kos_hosted_may(hosted, KOS_RIGHT_AGENTS))
+        return;
+    if (id == 0 || find(hosted, id)) {
+        kos_hosted_broke(hosted, "began run %llu, which is %s", (unsigned long long)id, id ? "under way already" : "no id");
+        return;
+    }
+    KOS_SIZED(&r, given);
+    struct kos_host_run *run = kos_new(sizeof *run);
+    run->id = id;
+    HASH_ADD(hh, hosted->runs, id, sizeof run->id, run);
+    if (!r.task || !r.source) {
+        kos_host_owner_ops.ended(&hosted->owner, id, KOS_E_INVALID, kos_bytes(NULL, 0), "a run needs task and source", 0, NULL);
+        return;
+    }
+    kos_agents_run(hosted->hosting->agents, &hosted->owner, id, &r);
+}
+
+void kos_service_run_credit(struct kos_hosted *hosted, uint64_t id, uint64_t bytes)
+{
+    if (find(hosted, id))
+        kos_agents_credit(hosted->hosting->agents, &hosted->owner, id, bytes);
+}
+
+void kos_service_run_cancel(struct kos_hosted *hosted, uint64_t id)
+{
+    if (find(hosted, id))
+        kos_agents_cancel(hosted->hosting->agents, &hosted->owner, id);
+}
+
+static void output(struct kos_agents_owner *owner, uint64_t id, int32_t kind, struct kos_bytes bytes)
+{
+    struct kos_hosted *hosted = (struct kos_hosted *)owner;
+    if (find(hosted, id) && hosted->backend)
+        hosted->backend->ops->output(hosted->backend, id, kind, bytes);
+}
+
+static void ended(struct kos_agents_owner *owner, uint64_t id, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32])
+{
+    struct kos_hosted *hosted = (struct kos_hosted *)owner;
+    struct kos_host_run *run = find(hosted, id);
+    if (!run)
+        return;
+    HASH_DEL(hosted->runs, run);
+    free(run);
+    if (hosted->backend)
+        hosted->backend->ops->ended(hosted->backend, id, status, result, text ? text : "", retry, audit);
+}
+
+const struct kos_agents_owner_ops kos_host_owner_ops = { output, ended };
+
+void kos_runs_drop(struct kos_hosted *hosted)
+{
+    struct kos_host_run *run, *next;
+    HASH_ITER(hh, hosted->runs, run, next) {
+        uint64_t id = run->id;
+        HASH_DEL(hosted->runs, run);
+        free(run);
+        kos_agents_cancel(hosted->hosting->agents, &hosted->owner, id);
+    }
+}
+
+size_t kos_runs_count(const struct kos_hosted *hosted)
+{
+    return HASH_COUNT(hosted->runs);
+}

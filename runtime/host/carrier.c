@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Between the mesh and transport plugins: who dials which scheme, whose link is whose, and that nobody hands over more
+ * than the other side gave credit for. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "host/services.h"
+
+/* An endpoint or a link. */
+struct kos_host_link {
+    struct kos_hosted *hosted;
+    uint64_t mesh_id;               /* 0: the mesh does not know it (any more) */
+    uint64_t plugin_id;             /* even: ours, odd: the plugin's */
+    bool up;
+    uint64_t credit_in;             /* what the plugin may still hand over */
+    uint64_t outstanding;           /* what the mesh sent and the plugin has not given back */
+    UT_hash_handle by_mesh, by_plugin;
+};
+
+static struct kos_hosting *hosting_of(struct kos_carrier *carrier)
+{
+    return ((struct kos_host_carrier *)carrier)->hosting;
+}
+
+static struct kos_host_link *by_mesh(struct kos_host_link *table, uint64_t id)
+{
+    struct kos_host_link *link;
+    HASH_FIND(by_mesh, table, &id, sizeof id, link);
+    return link;
+}
+
+static struct kos_host_link *by_plugin(struct kos_host_link *table, uint64_t id)
+{
+    struct kos_host_link *link;
+    HASH_FIND(by_plugin, table, &id, sizeof id, link);
+    return link;
+}
+
+static struct kos_host_link *link_new(struct kos_hosted *hosted, uint64_t plugin_id, struct kos_host_link **plugin_table)
+{
+    struct kos_host_link *link = kos_new(sizeof *link);
+    link->hosted = hosted;
+    link->plugin_id = plugin_id;
+    HASH_ADD(by_plugin, *plugin_table, plugin_id, sizeof link->plugin_id, link);
+    return link;
+}
+
+static void known_as(struct kos_host_link *link, uint64_t mesh_id, struct kos_host_link **mesh_table)
+{
+    link->mesh_id = mesh_id;
+    HASH_ADD(by_mesh, *mesh_table, mesh_id, sizeof link->mesh_id, link);
+}
+
+static void link_free(struct kos_host_link *link, struct kos_host_link **plugin_table, struct kos_host_link **mesh_table)
+{
+    HASH_DELETE(by_plugin, *plugin_table, link);
+    if (link->mesh_id)
+        HASH_DELETE(by_mesh, *mesh_table, link);
+    free(link);
+}
+
+/* ---- from the mesh ---- */
+
+static int32_t route(struct kos_carrier *carrier, const char *address, struct kos_hosted **ret_hosted)
+{
+    struct kos_hosted *hosted = kos_wiring_for_address(hosting_of(carrier), address);
+    if (!hosted)
+        return KOS_E_UNSUPPORTED;
+    if (hosted->state != KOS_HOSTED_LOADED && hosted->state != KOS_HOSTED_RUNNING)
+        return KOS_E_STATE;
+    *ret_hosted = hosted;
+    return KOS_OK;
+}
+
+static int32_t c_listen(struct kos_carrier *carrier, uint64_t endpoint, const char *address)
+{
+    struct kos_hosted *hosted;
+    int32_t rc = route(carrier, address, &hosted);
+    if (rc < 0)
+        return rc;
+    struct kos_host_link *e = link_new(hosted, kos_hosted_id(hosted), &hosted->endpoints);
+    known_as(e, endpoint, &hosted->hosting->mesh_endpoints);
+    hosted->backend->ops->listen(hosted->backend, e->plugin_id, address);
+    return KOS_OK;
+}
+
+static void c_endpoint_close(struct kos_carrier *carrier, uint64_t endpoint)
+{
+    struct kos_host_link *e = by_mesh(hosting_of(carrier)->mesh_endpoints, endpoint);
+    if (e)
+        e->hosted->backend->ops->endpoint_close(e->hosted->backend, e->plugin_id);
+}
+
+static int32_t c_dial(struct kos_carrier *carrier, uint64_t id, const char *address)
+{
+    struct kos_hosted *hosted;
+    int32_t rc = route(carrier, address, &hosted);
+    if (rc < 0)
+        return rc;
+    struct kos_host_link *link = link_new(hosted, kos_hosted_id(hosted), &hosted->links);
+    known_as(link, id, &hosted->hosting->mesh_links);
+    hosted->backend->ops->dial(hosted->backend, link->plugin_id, address);
+    return KOS_OK;
+}
+
+static void c_send(struct kos_carrier *carrier, uint64_t id, const struct kos_bytes *pieces, uint32_t count)
+{
+    struct kos_host_link *link = by_mesh(hosting_of(carrier)->mesh_links, id);
+    if (!link || !link->up)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        link->outstanding += pieces[i].len;
+    link->hosted->backend->ops->send(link->hosted->backend, link->plugin_id, pieces, count);
+}
+
+static void c_credit(struct kos_carrier *carrier, uint64_t id, uint64_t bytes)
+{
+    struct kos_host_link *link = by_mesh(hosting_of(carrier)->mesh_links, id);
+    if (!link || !link->up)
+        return;
+    link->credit_in = bytes > UINT64_MAX - link->credit_in ? UINT64_MAX : link->credit_in + bytes;
+    link->hosted->backend->ops->link_credit(link->hosted->backend, link->plugin_id, bytes);
+}
+
+static void c_close(struct kos_carrier *carrier, uint64_t id, bool flush)
+{
+    struct kos_host_link *link = by_mesh(hosting_of(carrier)->mesh_links, id);
+    if (link)
+        link->hosted->backend->ops->link_close(link->hosted->backend, link->plugin_id, flush);
+}
+
+const struct kos_carrier_ops kos_host_carrier_ops = { c_listen, c_endpoint_close, c_dial, c_send, c_credit, c_close };
+
+/* ---- from the plugin ---- */
+
+void kos_service_endpoint_up(struct kos_hosted *hosted, uint64_t id, const char *address)
+{
+    struct kos_host_link *e = by_plugin(hosted->endpoints, id);
+    if (!e || e->up) {
+        kos_hosted_broke(hosted, "said that endpoint %" PRIu64 " is up, which %s", id, e ? "was up already" : "it was not asked for");
+        return;
+    }
+    e->up = true;
+    kos_mesh_endpoint_up(hosted->hosting->mesh, e->mesh_id, address ? address : "");
+}
+
+void kos_service_endpoint_down(struct kos_hosted *hosted, uint64_t id, int32_t status, const char *text)
+{
+    struct kos_host_link *e = by_plugin(hosted->endpoints, id);
+    if (!e) {
+        kos_hosted_broke(hosted, "said that endpoint %" PRIu64 " is down, which it has not", id);
+        return;
+    }
+    uint64_t mesh_id = e->mesh_id;
+    link_free(e, &hosted->endpoints, &hosted->hosting->mesh_endpoints);
+    kos_mesh_endpoint_down(hosted->hosting->mesh, mesh_id, status, text ? text : kos_error_text(status));
+}
+
+static void accepted(struct kos_hosted *hosted, uint64_t id, uint64_t endpoint, const struct kos_link_info *info)
+{
+    struct kos_host_link *e = by_plugin(hosted->endpoints, endpoint);
+    if (!(id & 1) || by_plugin(hosted->links, id) || !e || !e->up) {
+        kos_hosted_broke(hosted, "accepted link %" PRIu64 " on endpoint %" PRIu64 ": the link's id must be odd and new, the endpoint up", id, endpoint);
+        return;
+    }
+    struct kos_host_link *link = link_new(hosted, id, &hosted->links);
+    link->up = true;
+    uint64_t mesh_id = kos_mesh_link_accepted(hosted->hosting->mesh, e->mesh_id, info);
+    if (mesh_id)
+        known_as(link, mesh_id, &hosted->hosting->mesh_links);
+    else
+        hosted->backend->ops->link_close(hosted->backend, id, false);
+}
+
+void kos_service_link_up(struct kos_hosted *hosted, uint64_t id, uint64_t endpoint, const struct kos_link_info *given)
+{
+    struct kos_link_info info;
+    KOS_SIZED(&info, given);
+    info.local = info.local ? info.local : "";
+    info.remote = info.remote ? info.remote : "";
+    if (endpoint) {
+        accepted(hosted, id, endpoint, &info);
+        return;
+    }
+    struct kos_host_link *link = by_plugin(hosted->links, id);
+    if (!link || link->up) {
+        kos_hosted_broke(hosted, "said that link %" PRIu64 " is up, which %s", id, link ? "was up already" : "it was not asked to dial");
+        return;
+    }
+    link->up = true;
+    kos_mesh_link_up(hosted->hosting->mesh, link->mesh_id, &info);
+}
+
+void kos_service_link_received(struct kos_hosted *hosted, uint64_t id, struct kos_bytes bytes)
+{
+    struct kos_host_link *link = by_plugin(hosted->links, id);
+    if (!link || !link->up) {
+        kos_hosted_broke(hosted, "received on link %" PRIu64 ", which is not up", id);
+        return;
+    }
+    if (!link->mesh_id)
+        return;
+    if (bytes.len > link->credit_in) {
+        kos_hosted_broke(hosted, "handed over %zu bytes on a link with a credit of %" PRIu64, bytes.len, link->credit_in);
+        hosted->backend->ops->link_close(hosted->backend, id, false);
+        return;
+    }
+    link->credit_in -= bytes.len;
+    kos_mesh_link_received(hosted->hosting->mesh, link->mesh_id, bytes);
+}
+
+void kos_service_link_credit(struct kos_hosted *hosted, uint64_t id, uint64_t bytes)
+{
+    struct kos_host_link *link = by_plugin(hosted->links, id);
+    if (!link || !link->up) {
+        kos_hosted_broke(hosted, "gave credit on link %" PRIu64 ", which is not up", id);
+        return;
+    }
+    if (bytes > link->outstanding) {
+        kos_hosted_broke(hosted, "gave back %" PRIu64 " bytes of credit where %" PRIu64 " are outstanding", bytes, link->outstanding);
+        bytes = link->outstanding;
+    }
+    link->outstanding -= bytes;
+    if (link->mesh_id && bytes > 0)
+        kos_mesh_link_credit(hosted->hosting->mesh, link->mesh_id, bytes);
+}
+
+void kos_service_link_down(struct kos_hosted *hosted, uint64_t id, int32_t status, const char *text)
+{
+    struct kos_host_link *link = by_plugin(hosted->links, id);
+    if (!link) {
+        kos_hosted_broke(hosted, "said that link %" PRIu64 " is down, which it has not", id);
+        return;
+    }
+    uint64_t mesh_id = link->mesh_id;
+    link_free(link, &hosted->links, &hosted->hosting->mesh_links);
+    if (mesh_id)
+        kos_mesh_link_down(hosted->hosting->mesh, mesh_id, status, text ? text : kos_error_text(status));
+}
+
+void kos_links_drop(struct kos_hosted *hosted)
+{
+    struct kos_host_link *link, *next;
+    HASH_ITER(by_plugin, hosted->links, link, next)
+        kos_service_link_down(hosted, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
+    HASH_ITER(by_plugin, hosted->endpoints, link, next)
+        kos_service_endpoint_down(hosted, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
+}
+
+size_t kos_links_count(const struct kos_hosted *hosted)
+{
+    return HASH_CNT(by_plugin, hosted->links);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Control methods of plugins: calls go down, replies come up and reach whoever called, once each, while they care. */
+#include <stdlib.h>
+
+#include "host/services.h"
+
+enum { CALLS_MAX = 1024, REPLY_BYTES_MAX = 4 << 20 };
+
+struct kos_host_call {
+    uint64_t id;                          /* one id for both sides: the host chose it */
+    struct kos_hosted *hosted;
+    struct kos_plugin_reply *to;          /* NULL: the caller went away */
+    bool more;
+    UT_hash_handle hh, by_plugin;
+};
+
+static void forget(struct kos_host_call *call)
+{
+    HASH_DEL(call->hosted->hosting->calls, call);
+    HASH_DELETE(by_plugin, call->hosted->calls, call);
+    free(call);
+}
+
+void kos_hosting_interfaces(struct kos_hosting *hosting, kos_control_each *each, void *arg)
+{
+    for (struct kos_hosted *h = hosting->plugins; h; h = h->next) {
+        const char *name = json_string_value(json_object_get(h->description, "interface"));
+        if (name)
+            each(arg, name, json_string_value(json_object_get(h->description, "interface_description")));
+    }
+}
+
+int32_t kos_hosting_call(struct kos_hosting *hosting, const char *interface_name, const char *method, struct kos_bytes parameters, uint32_t flags, struct kos_plugin_reply *to, uint64_t *ret_call)
+{
+    struct kos_hosted *hosted = hosting->plugins;
+    for (; hosted; hosted = hosted->next) {
+        const char *name = json_string_value(json_object_get(hosted->description, "interface"));
+        if (name && strcmp(name, interface_name) == 0)
+            break;
+    }
+    if (!hosted)
+        return KOS_E_NOTFOUND;
+    if (hosted->state != KOS_HOSTED_RUNNING)
+        return KOS_E_STATE;
+    if (HASH_CNT(by_plugin, hosted->calls) >= CALLS_MAX)
+        return KOS_E_BUSY;
+    struct kos_host_call *call = kos_new(sizeof *call);
+    call->id = hosting->next_call += 2;
+    call->hosted = hosted;
+    call->to = to;
+    call->more = (flags & KOS_CALL_MORE) != 0;
+    HASH_ADD(hh, hosting->calls, id, sizeof call->id, call);
+    HASH_ADD(by_plugin, hosted->calls, id, sizeof call->id, call);
+    hosted->backend->ops->call(hosted->backend, call->id, method, parameters, flags & KOS_CALL_MORE);
+    *ret_call = call->id;
+    return KOS_OK;
+}
+
+void kos_hosting_hangup(struct kos_hosting *hosting, uint64_t id)
+{
+    struct kos_host_call *call;
+    HASH_FIND(hh, hosting->calls, &id, sizeof id, call);
+    if (!call || !call->to)
+        return;
+    call->to = NULL;
+    call->hosted->backend->ops->hangup(call->hosted->backend, id);
+    /* The plugin may still reply; that is known and ignored until it has ended the call, or is stopped. */
+}
+
+void kos_service_reply(struct kos_hosted *hosted, uint64_t id, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues)
+{
+    struct kos_host_call *call;
+    HASH_FIND(by_plugin, hosted->calls, &id, sizeof id, call);
+    if (!call) {
+        kos_hosted_broke(hosted, "replied to call %llu, which is not open", (unsigned long long)id);
+        return;
+    }
+    if (continues && status >= 0 && !call->more) {
+        kos_hosted_broke(hosted, "replied in parts to a call that takes one answer");
+        continues = 0;
+    }
+    if (status >= 0 && parameters.len > REPLY_BYTES_MAX) {
+        status = KOS_E_LIMIT;
+        text = "the plugin's answer is larger than 4 MiB";
+    }
+    struct kos_plugin_reply *to = call->to;
+    bool more = continues && status >= 0;
+    if (!more)
+        forget(call);
+    if (to)
+        to->reply(to, status, status < 0 ? kos_bytes(NULL, 0) : parameters, text && *text ? text : status < 0 ? kos_error_text(status) : "", more);
+}
+
+void kos_service_event(struct kos_hosted *hosted, const char *event, struct kos_bytes detail)
+{
+    json_t *object = json_loadb((const char *)detail.data, detail.len, JSON_REJECT_DUPLICATES, NULL);
+    if (!event || !*event || strlen(event) > KOS_MANIFEST_NAME || detail.len > KOS_HOSTED_SECRET_BYTES || !json_is_object(object)) {
+        kos_hosted_broke(hosted, "told an event without a word of at most %d characters and a JSON object of at most %d bytes", KOS_MANIFEST_NAME, KOS_HOSTED_SECRET_BYTES);
+        json_decref(object);
+        return;
+    }
+    json_object_set_new(object, "plugin", json_string(hosted->name));
+    kos_mesh_tell(hosted->hosting->mesh, event, object);
+}
+
+void kos_calls_drop(struct kos_hosted *hosted)
+{
+    struct kos_host_call *call, *next;
+    HASH_ITER(by_plugin, hosted->calls, call, next) {
+        struct kos_plugin_reply *to = call->to;
+        forget(call);
+        if (to)
+            to->reply(to, KOS_E_CANCELLED, kos_bytes(NULL, 0), "the plugin was stopped before it answered", false);
+    }
+}
+
+size_t kos_calls_count(const struct kos_hosted *hosted)
+{
+    return HASH_CNT(by_plugin, hosted->calls);
+}

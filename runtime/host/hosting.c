@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The room's object: loads what the policy names, all or nothing, starts it, stops it, and says what it hosts. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "host/services.h"
+
+enum { STOP_MS = 5000, BROKEN_WINDOW_MS = 60000 };
+
+/* ---- plugins ---- */
+
+bool kos_hosted_offers(const struct kos_hosted *hosted, const char *feature)
+{
+    const json_t *features = json_object_get(hosted->description, "features");
+    for (size_t i = 0; i < json_array_size(features); i++)
+        if (strcmp(json_string_value(json_array_get(features, i)), feature) == 0)
+            return true;
+    return false;
+}
+
+bool kos_hosted_running(const struct kos_hosted *hosted)
+{
+    return hosted->state != KOS_HOSTED_FINISHED;
+}
+
+struct kos_hosted *kos_hosted_find(struct kos_hosting *hosting, const char *name)
+{
+    struct kos_hosted *h = hosting->plugins;
+    while (h && strcmp(h->name, name) != 0)
+        h = h->next;
+    return h;
+}
+
+uint64_t kos_hosted_id(struct kos_hosted *hosted)
+{
+    return hosted->next_id += 2;
+}
+
+void kos_hosted_broke(struct kos_hosted *hosted, const char *format, ...)
+{
+    struct kos_hosting *hosting = hosted->hosting;
+    uint32_t held_back = 0;
+    va_list args;
+    hosted->broken++;
+    if (!kos_log_limit_pass(hosting->limit, hosted->name, &held_back))
+        return;
+    char text[400];
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    kos_log(hosting->env, KOS_LOG_ERROR, "host", "plugin %s broke a rule: it %s (%" PRIu64 " times in all, %u not logged since the last line)", hosted->name, text, hosted->broken, held_back);
+}
+
+void kos_hosted_complete(struct kos_hosted *hosted, uint64_t op, int32_t status, struct kos_bytes result)
+{
+    if (hosted->backend)
+        hosted->backend->ops->completed(hosted->backend, op, status, result, false);
+}
+
+void kos_hosted_complete_text(struct kos_hosted *hosted, uint64_t op, int32_t status, const char *text)
+{
+    kos_hosted_complete(hosted, op, status, kos_bytes_str(text));
+}
+
+void kos_hosted_quiet(struct kos_hosted *hosted)
+{
+    hosted->state = KOS_HOSTED_FINISHED;
+    kos_links_drop(hosted);
+    kos_openings_drop(hosted);
+    kos_txs_drop(hosted);
+    kos_calls_drop(hosted);
+    kos_runs_drop(hosted);
+    kos_secrets_drop(hosted);
+}
+
+void kos_hosted_finished(struct kos_hosted *hosted)
+{
+    if (hosted->hosting->stopping)
+        kos_defer(hosted->hosting->env, &hosted->hosting->stop_check);
+}
+
+static void hosted_free(struct kos_hosted *hosted)
+{
+    if (hosted->backend) {
+        if (hosted->state != KOS_HOSTED_FINISHED)
+            kos_hosted_quiet(hosted);
+        hosted->backend->ops->free(hosted->backend);
+    }
+    kos_conf_values_free(hosted->conf);
+    kos_schema_free(hosted->schema);
+    json_decref(hosted->description);
+    for (char **type = hosted->types_own; type && *type; type++)
+        free(*type);
+    free(hosted->types_own);
+    free(hosted->name);
+    free(hosted->path);
+    free(hosted->place);
+    free(hosted->space);
+    free(hosted->directory);
+    free(hosted);
+}
+
+/* ---- loading ---- */
+
+static char *module_path(const struct kos_hosting *hosting, const char *module)
+{
+    size_t len = strlen(module);
+    const char *ending = len > 3 && strcmp(module + len - 3, ".so") == 0 ? "" : ".so";
+    return module[0] == '/' ? kos_strdup(module) : kos_format("%s/%s%s", hosting->plugin_dir, module, ending);
+}
+
+/* Its own directory, for the right "files". */
+static int32_t make_directory(struct kos_hosted *hosted, struct kos_error *ret_error)
+{
+    struct kos_env *env = hosted->hosting->env;
+    if (!(hosted->rights & KOS_RIGHT_FILES))
+        return KOS_OK;
+    if (!hosted->hosting->state_dir)
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "%s: plugin %s asks for the right \"files\", and this kosd keeps no directory for plugins", hosted->place, hosted->name);
+    hosted->directory = kos_format("%s/%s", hosted->hosting->state_dir, hosted->name);
+    int32_t rc = env->ops->dir_make(env, hosted->hosting->state_dir, 0700);
+    if (rc >= 0 || rc == KOS_E_EXISTS)
+        rc = env->ops->dir_make(env, hosted->directory, 0700);
+    return rc >= 0 || rc == KOS_E_EXISTS ? KOS_OK : kos_fail(ret_error, rc, "%s: the directory of plugin %s cannot be made: %s", hosted->directory, hosted->name, kos_error_text(rc));
+}
+
+static void log_undriven(struct kos_hosted *hosted)
+{
+    const json_t *features = json_object_get(hosted->description, "features");
+    for (size_t i = 0; i < json_array_size(features); i++) {
+        const struct kos_kind *kind = kos_kind_of(json_string_value(json_array_get(features, i)));
+        if (kind && !kind->driven)
+            kos_log(hosted->hosting->env, KOS_LOG_NOTICE, "host", "plugin %s offers %s, which this kosd loads but does not drive: nothing will be asked of it", hosted->name, kind->feature);
+    }
+}
+
+/* Everything that can be known before it runs. */
+static int32_t examine(struct kos_hosted *hosted, const struct kos_policy_plugin *section, struct kos_error *ret_error)
+{
+    struct kos_error why = { 0 };
+    int32_t rc = kos_plugin_describe(hosted->path, &hosted->description, &why);
+    if (rc < 0)
+        return kos_fail(ret_error, rc, "%s: plugin %s: %s", hosted->place, hosted->name, why.text);
+    if (section->isolate)
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "%s: plugin %s is to be isolated, and this kosd hosts plugins only within its own process; to allow that, write there: isolate = false;", hosted->place, hosted->name);
+    rc = kos_rights_check(hosted->name, hosted->place, hosted->description, section->rights, &hosted->rights, ret_error);
+    if (rc >= 0)
+        rc = kos_schema_new(hosted->path, hosted->description, &hosted->schema, ret_error);
+    if (rc >= 0) {
+        char *where = kos_format("%s: plugin %s", hosted->place, hosted->name);
+        rc = kos_conf_values(section->settings, where, hosted->schema, &hosted->conf, ret_error);
+        free(where);
+    }
+    if (rc >= 0)
+        rc = kos_wiring_types(hosted, section->types, ret_error);
+    hosted->wants_outcomes = json_is_true(json_object_get(hosted->description, "outcomes"));
+    return rc;
+}
+
+static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *section, struct kos_error *ret_error)
+{
+    struct kos_hosted *hosted = kos_new(sizeof *hosted);
+    hosted->owner.ops = &kos_host_owner_ops;
+    hosted->hosting = hosting;
+    hosted->state = KOS_HOSTED_LOADED;
+    hosted->name = kos_strdup(section->name);
+    hosted->path = module_path(hosting, section->module);
+    hosted->place = kos_format("%s:%d", section->file, section->line);
+    hosted->space = kos_format("plugin:%s", section->name);
+    LL_APPEND(hosting->plugins, hosted);
+    if (strlen(section->name) > KOS_MANIFEST_NAME)
+        return kos_fail(ret_error, KOS_E_POLICY, "%s: the name of plugin %s is longer than %d characters", hosted->place, hosted->name, KOS_MANIFEST_NAME);
+    return examine(hosted, section, ret_error);
+}
+
+static void unload(struct kos_hosting *hosting)
+{
+    struct kos_hosted *hosted, *next;
+    LL_FOREACH_SAFE(hosting->plugins, hosted, next) {
+        LL_DELETE(hosting->plugins, hosted);
+        hosted_free(hosted);
+    }
+}
+
+int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error)
+{
+    const struct kos_policy_plugin *sections = NULL;
+    size_t count = kos_policy_plugins(policy, &sections);
+    int32_t rc = KOS_OK;
+    if (hosting->plugins)
+        return kos_fail(ret_error, KOS_E_STATE, "plugins are loaded once, when kosd starts; restart it to change their wiring");
+    /* First all that can be refused without running any of it. */
+    for (size_t i = 0; rc >= 0 && i < count; i++)
+        rc = add(hosting, &sections[i], ret_error);
+    if (rc >= 0)
+        rc = kos_wiring_check(hosting, ret_error);
+    for (struct kos_hosted *h = hosting->plugins; rc >= 0 && h; h = h->next) {
+        rc = make_directory(h, ret_error);
+        if (rc >= 0)
+            rc = kos_local_new(h, ret_error);
+    }
+    if (rc < 0) {
+        unload(hosting);
+        return rc;
+    }
+    for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
+        log_undriven(h);
+    return KOS_OK;
+}
+
+/* ---- life ---- */
+
+static void stop_end(struct kos_hosting *hosting)
+{
+    void (*done)(void *arg) = hosting->stop_done;
+    kos_timer_stop(hosting->env, hosting->stop_timer);
+    hosting->stop_done = NULL;
+    if (done)
+        done(hosting->stop_arg);
+}
+
+static void stop_check(struct kos_deferred *deferred)
+{
+    struct kos_hosting *hosting = (struct kos_hosting *)((char *)deferred - offsetof(struct kos_hosting, stop_check));
+    for (const struct kos_hosted *h = hosting->plugins; h; h = h->next)
+        if (h->state != KOS_HOSTED_FINISHED)
+            return;
+    stop_end(hosting);
+}
+
+static void stop_late(void *arg)
+{
+    struct kos_hosting *hosting = arg;
+    for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
+        if (h->state != KOS_HOSTED_FINISHED)
+            kos_log(hosting->env, KOS_LOG_ERROR, "host", "plugin %s (%s) did not stop within %d s and is left behind", h->name, h->path, STOP_MS / 1000);
+    stop_end(hosting);
+}
+
+int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh, struct kos_registry *agents, const struct kos_hosting_options *options, struct kos_hosting **ret_hosting, struct kos_error *ret_error)
+{
+    if (!options->plugin_dir || options->plugin_dir[0] != '/')
+        return kos_fail(ret_error, KOS_E_INVALID, "the plugin directory %s is not an absolute path", options->plugin_dir ? options->plugin_dir : "");
+    struct kos_hosting *hosting = kos_new(sizeof *hosting);
+    hosting->env = env;
+    hosting->store = store;
+    hosting->trust = trust;
+    hosting->mesh = mesh;
+    hosting->agents = agents;
+    hosting->plugin_dir = kos_strdup(options->plugin_dir);
+    hosting->secrets_dir = kos_strdup(options->secrets_dir ? options->secrets_dir : "");
+    hosting->state_dir = options->state_dir ? kos_strdup(options->state_dir) : NULL;
+    hosting->carrier = (struct kos_host_carrier){ { &kos_host_carrier_ops }, hosting };
+    hosting->sink = (struct kos_host_sink){ { &kos_host_sink_ops }, hosting };
+    hosting->limit = kos_log_limit_new(env, BROKEN_WINDOW_MS);
+    hosting->stop_timer = kos_timer_new(env, stop_late, hosting);
+    hosting->stop_check.run = stop_check;
+    *ret_hosting = hosting;
+    return KOS_OK;
+}
+
+void kos_hosting_free(struct kos_hosting *hosting)
+{
+    if (!hosting)
+        return;
+    unload(hosting);
+    kos_undefer(hosting->env, &hosting->stop_check);
+    kos_timer_free(hosting->env, hosting->stop_timer);
+    kos_log_limit_free(hosting->limit);
+    free(hosting->plugin_dir);
+    free(hosting->secrets_dir);
+    free(hosting->state_dir);
+    free(hosting);
+}
+
+void kos_hosting_start(struct kos_hosting *hosting)
+{
+    for (struct kos_hosted *h = hosting->plugins; h; h = h->next) {
+        h->state = KOS_HOSTED_RUNNING;
+        h->backend->ops->start(h->backend);
+    }
+}
+
+void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void *arg)
+{
+    hosting->stopping = true;
+    hosting->stop_done = done;
+    hosting->stop_arg = arg;
+    for (struct kos_hosted *h = hosting->plugins; h; h = h->next) {
+        if (h->state == KOS_HOSTED_FINISHED || h->state == KOS_HOSTED_STOPPING)
+            continue;
+        h->state = KOS_HOSTED_STOPPING;
+        h->backend->ops->stop(h->backend);
+    }
+    kos_timer_set(hosting->env, hosting->stop_timer, STOP_MS);
+    kos_defer(hosting->env, &hosting->stop_check);
+}
+
+struct kos_carrier *kos_hosting_carrier(struct kos_hosting *hosting)
+{
+    return &hosting->carrier.carrier;
+}
+
+struct kos_sink *kos_hosting_sink(struct kos_hosting *hosting)
+{
+    return &hosting->sink.sink;
+}
+
+/* ---- what people see ---- */
+
+static json_t *types_json(const struct kos_hosted *hosted)
+{
+    json_t *list = json_array();
+    for (const char *const *type = hosted->types; type && *type; type++)
+        json_array_append_new(list, json_string(*type));
+    return list;
+}
+
+static json_t *hosted_json(const struct kos_hosted *hosted)
+{
+    static const char *const states[] = { "", "loaded", "running", "stopping", "stopped" };
+    size_t operations = kos_openings_count(hosted) + kos_txs_count(hosted) + kos_links_count(hosted) + kos_calls_count(hosted) + kos_runs_count(hosted);
+    json_t *rights = json_array();
+    const json_t *asked = json_object_get(hosted->description, "rights");
+    for (size_t i = 0; i < json_array_size(asked); i++)
+        json_array_append(rights, json_object_get(json_array_get(asked, i), "name"));
+    return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:o, s:o, s:O, s:s, s:I, s:I}", "name", hosted->name, "id", json_object_get(hosted->description, "id"),
+                     "version", json_object_get(hosted->description, "version"), "kinds", json_object_get(hosted->description, "kinds"), "hosting", "process",
+                     "module", hosted->path, "rights", rights, "types", types_json(hosted), "schemes", json_object_get(hosted->description, "schemes"),
+                     "state", states[hosted->state], "operations", (json_int_t)operations, "broken_rules", (json_int_t)hosted->broken);
+}
+
+json_t *kos_hosting_list(struct kos_hosting *hosting)
+{
+    json_t *list = json_array();
+    for (const struct kos_hosted *h = hosting->plugins; h; h = h->next)
+        json_array_append_new(list, hosted_json(h));
+    return list;
+}

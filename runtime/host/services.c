@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Log, completions, state and signatures of plugins. */
+#include <klp/id.h>
+#include <stdlib.h>
+
+#include "host/services.h"
+
+void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text)
+{
+    struct kos_env *env = hosted->hosting->env;
+    char line[KOS_LOG_TEXT_MAX + 1];
+    size_t n = 0;
+    uint64_t second = kos_mono_ms(env) / 1000;
+    level = level < KOS_ERROR ? KOS_ERROR : level > KOS_DEBUG ? KOS_DEBUG : level;
+    if (level > env->log_level || !text)
+        return;
+    if (second != hosted->log_second) {
+        if (hosted->logged > KOS_HOSTED_LOG_PER_S)
+            kos_log(env, KOS_LOG_NOTICE, hosted->name, "%llu more lines within a second are left out", (unsigned long long)(hosted->logged - KOS_HOSTED_LOG_PER_S));
+        hosted->log_second = second;
+        hosted->logged = 0;
+    }
+    if (++hosted->logged > KOS_HOSTED_LOG_PER_S)
+        return;
+    /* One line stays one line, whatever stands in it. */
+    for (; text[n] && n < KOS_LOG_TEXT_MAX; n++)
+        line[n] = (unsigned char)text[n] < 32 || (unsigned char)text[n] == 127 ? '?' : text[n];
+    line[n] = '\0';
+    kos_log(env, level, hosted->name, "%s", line);
+}
+
+void kos_service_complete(struct kos_hosted *hosted, uint64_t op, int32_t status)
+{
+    (void)status;
+    kos_hosted_broke(hosted, "completed operation %llu, which is not open", (unsigned long long)op);
+}
+
+/* ---- state: store space "plugin:NAME" ---- */
+
+void kos_service_state_get(struct kos_hosted *hosted, struct kos_bytes key, uint64_t op)
+{
+    uint8_t *value = NULL;
+    size_t len = 0;
+    if (key.len == 0 || key.len > KOS_STATE_KEY_MAX) {
+        kos_hosted_complete_text(hosted, op, KOS_E_INVALID, "a key of state has 1 to 256 bytes");
+        return;
+    }
+    int32_t rc = kos_store_get(hosted->hosting->store, hosted->space, key, &value, &len);
+    kos_hosted_complete(hosted, op, rc < 0 ? rc : KOS_OK, rc < 0 ? kos_bytes(NULL, 0) : kos_bytes(value, len));
+    if (rc >= 0)
+        free(value);
+}
+
+struct scan {
+    struct kos_buf out;
+    uint32_t left;
+};
+
+static void append_run(struct kos_buf *out, struct kos_bytes bytes)
+{
+    uint32_t n = (uint32_t)bytes.len;
+    kos_buf_append(out, kos_bytes(&n, sizeof n));
+    kos_buf_append(out, bytes);
+}
+
+static bool scan_one(void *arg, struct kos_bytes key, struct kos_bytes value)
+{
+    struct scan *scan = arg;
+    size_t need = 2 * sizeof(uint32_t) + key.len + value.len;
+    /* The first pair is given whatever its size, so that a scan always moves on. */
+    if (scan->left == 0 || (scan->out.len > 0 && scan->out.len + need > KOS_HOSTED_SCAN_BYTES) || kos_buf_reserve(&scan->out, need) < 0)
+        return false;
+    append_run(&scan->out, key);
+    append_run(&scan->out, value);
+    scan->left--;
+    return true;
+}
+
+void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op)
+{
+    struct scan scan = { .left = limit };
+    if (prefix.len > KOS_STATE_KEY_MAX || from.len > KOS_STATE_KEY_MAX || limit == 0) {
+        kos_hosted_complete_text(hosted, op, KOS_E_INVALID, "a scan of state takes a prefix and a beginning of at most 256 bytes, and a limit above 0");
+        return;
+    }
+    kos_buf_init(&scan.out, 2 * (size_t)KOS_HOSTED_SCAN_BYTES + KOS_STATE_KEY_MAX);
+    int32_t rc = kos_store_scan(hosted->hosting->store, hosted->space, prefix, from.len ? from : prefix, scan_one, &scan);
+    kos_hosted_complete(hosted, op, rc < 0 ? rc : KOS_OK, rc < 0 ? kos_bytes(NULL, 0) : kos_buf_bytes(&scan.out));
+    kos_buf_fini(&scan.out);
+}
+
+/* ---- signatures ---- */
+
+void kos_service_sign(struct kos_hosted *hosted, const char *key, struct kos_bytes body, uint64_t op)
+{
+    struct kos_keys *keys = kos_trust_keys(hosted->hosting->trust);
+    struct kos_identity *identity = NULL;
+    struct klp_id id;
+    uint8_t signature[KLP_SIGNATURE_LEN];
+    if (!kos_hosted_may(hosted, KOS_RIGHT_SIGN)) {
+        kos_hosted_complete_text(hosted, op, KOS_E_DENIED, "the plugin has not asked for the right \"sign\"");
+        return;
+    }
+    if (strcmp(key, "node") == 0)
+        identity = kos_keys_node(keys);
+    else if (klp_id_parse(kos_bytes_str(key), &id) >= 0)
+        identity = kos_keys_find(keys, &id);
+    if (!identity) {
+        kos_hosted_complete_text(hosted, op, KOS_E_NOTFOUND, "no key of this node has that name; it is \"node\" or the id of a local agent");
+        return;
+    }
+    char *tag = kos_format("plugin/%s", hosted->name);
+    int32_t rc = kos_identity_sign(identity, tag, body, signature);
+    free(tag);
+    kos_hosted_complete(hosted, op, rc < 0 ? rc : KOS_OK, rc < 0 ? kos_bytes(NULL, 0) : kos_bytes(signature, sizeof signature));
+}
