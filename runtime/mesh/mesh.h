@@ -95,11 +95,16 @@ void kos_mesh_link_down(struct kos_mesh *mesh, uint64_t link, int32_t status, co
 struct kos_mesh_tx;
 struct kos_mesh_tx *kos_mesh_tx_begin(struct kos_mesh *mesh);
 struct kos_tx *kos_mesh_tx_store(struct kos_mesh_tx *tx);          /* for puts and deletes of one's own spaces */
+/* The target "*": one message, with an id of the mesh's own and no outcome, to each peer with an open session whom the
+ * policy allows it; kos_mesh_tx_fanned says how many there were. */
 void kos_mesh_tx_send(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft);
+uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx);
 void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
 int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error);
 void kos_mesh_tx_abort(struct kos_mesh_tx *tx);
-/* An owner is gone for now (plugin stopped or reloading): handles it holds are offered again when it is back. */
+/* An owner that was gone (plugin stopped or reloading) is back: handles not settled are offered again, with again = 1.
+ * The mesh does not know which handler took a message, so all open ones come; a sink passes over those that a handler
+ * which stayed still holds. Outcomes: those of this owner. */
 void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner);
 
 /* ---- from control ---- */
