@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections kept up: by the operator's word (on disk, until disconnected) or as long as messages wait for a peer. IK
+ * is tried with whom has answered before, XX when that fails. Between attempts a time that doubles, with jitter, so that
+ * a thousand nodes do not come back in step.
+ */
+#include "mesh/mesh_private.h"
+
+#include <stdlib.h>
+
+enum { CONNECT_TIMEOUT_MS = 10000 };
+
+static void redial(void *arg)
+{
+    mesh_keep_dial(arg);
+}
+
+static struct mesh_keep *keep_new(struct kos_mesh *mesh, const char *address)
+{
+    struct mesh_keep *keep = kos_new(sizeof *keep);
+    keep->mesh = mesh;
+    keep->address = kos_strdup(address);
+    keep->timer = kos_timer_new(mesh->env, redial, keep);
+    DL_APPEND(mesh->keeps, keep);
+    return keep;
+}
+
+static void keep_forget_link(struct mesh_keep *keep, uint64_t id)
+{
+    struct mesh_link *link = id ? mesh_link_find(keep->mesh, id) : NULL;
+    if (link)
+        link->keep = NULL;
+}
+
+static void keep_free(struct mesh_keep *keep)
+{
+    struct kos_mesh *mesh = keep->mesh;
+    keep_forget_link(keep, keep->link);
+    keep_forget_link(keep, keep->renewing);
+    for (struct mesh_peer *peer = mesh->peers; peer; peer = peer->hh.next)
+        if (peer->keep == keep)
+            peer->keep = NULL;
+    while (keep->waiters) {
+        struct mesh_waiter *waiter = keep->waiters;
+        keep->waiters = waiter->next;
+        kos_timer_free(mesh->env, waiter->timer);
+        free(waiter);
+    }
+    DL_DELETE(mesh->keeps, keep);
+    kos_timer_free(mesh->env, keep->timer);
+    free(keep->address);
+    free(keep);
+}
+
+void mesh_keeps_free(struct kos_mesh *mesh)
+{
+    while (mesh->keeps)
+        keep_free(mesh->keeps);
+}
+
+/* ---- on disk: space "peer", the address -> who must answer, who did, its static key ---- */
+
+static void save(struct mesh_keep *keep)
+{
+    struct mesh_peer *peer = keep->proven ? mesh_peer_find(keep->mesh, &keep->peer) : NULL;
+    struct kos_buf value;
+    kos_buf_init(&value, 256);
+    pack_uint(&value, 1, 1);
+    pack_uint(&value, keep->has_expect, 1);
+    pack_raw(&value, keep->expect.b, sizeof keep->expect.b);
+    pack_uint(&value, keep->proven, 1);
+    pack_raw(&value, keep->peer.b, sizeof keep->peer.b);
+    pack_uint(&value, peer && peer->has_static, 1);
+    if (peer && peer->has_static)
+        pack_raw(&value, peer->noise_static, sizeof peer->noise_static);
+    struct kos_tx *tx = kos_tx_begin(keep->mesh->store);
+    kos_tx_put(tx, "peer", kos_bytes_str(keep->address), kos_buf_bytes(&value));
+    if (kos_tx_commit(tx, NULL, NULL) >= 0)
+        keep->durable = true;
+    else
+        kos_log(keep->mesh->env, KOS_LOG_ERROR, "mesh", "that the connection to %s is to be kept could not be stored", keep->address);
+    kos_buf_fini(&value);
+}
+
+static bool load(void *arg, struct kos_bytes key, struct kos_bytes value)
+{
+    struct kos_mesh *mesh = arg;
+    struct unpack in = { value, false };
+    uint8_t noise_static[KLP_X25519_LEN];
+    if (unpack_uint(&in, 1) != 1)
+        return true;
+    char *address = kos_format("%.*s", (int)key.len, (const char *)key.data);
+    struct mesh_keep *keep = keep_new(mesh, address);
+    free(address);
+    keep->durable = true;
+    keep->has_expect = unpack_uint(&in, 1);
+    unpack_into(&in, keep->expect.b, sizeof keep->expect.b);
+    keep->proven = unpack_uint(&in, 1);
+    unpack_into(&in, keep->peer.b, sizeof keep->peer.b);
+    bool has_static = unpack_uint(&in, 1);
+    if (has_static)
+        unpack_into(&in, noise_static, sizeof noise_static);
+    if (in.bad || !keep->proven)
+        return true;
+    struct mesh_peer *peer = mesh_peer_get(mesh, &keep->peer);
+    peer->keep = keep;
+    peer->has_static = has_static;
+    if (has_static)
+        memcpy(peer->noise_static, noise_static, sizeof noise_static);
+    return true;
+}
+
+void mesh_keeps_load(struct kos_mesh *mesh)
+{
+    kos_store_scan(mesh->store, "peer", kos_bytes(NULL, 0), kos_bytes(NULL, 0), load, mesh);
+    for (struct mesh_keep *keep = mesh->keeps; keep; keep = keep->next)
+        if (keep->proven)
+            mesh_record_load(mesh, &keep->peer);
+}
+
+void mesh_keeps_start(struct kos_mesh *mesh)
+{
+    for (struct mesh_keep *keep = mesh->keeps; keep; keep = keep->next)
+        kos_timer_set(mesh->env, keep->timer, 0);
+}
+
+bool mesh_keeps_remove(struct kos_mesh *mesh, const struct klp_id *peer)
+{
+    bool any = false;
+    struct mesh_keep *keep, *next;
+    DL_FOREACH_SAFE(mesh->keeps, keep, next) {
+        if (!(keep->proven && klp_id_eq(&keep->peer, peer)) && !(keep->has_expect && klp_id_eq(&keep->expect, peer)))
+            continue;
+        struct kos_tx *tx = kos_tx_begin(mesh->store);
+        kos_tx_delete(tx, "peer", kos_bytes_str(keep->address));
+        kos_tx_commit(tx, NULL, NULL);
+        keep_free(keep);
+        any = true;
+    }
+    return any;
+}
+
+/* ---- dialling ---- */
+
+const uint8_t *mesh_keep_static(struct mesh_keep *keep)
+{
+    struct mesh_peer *peer = NULL;
+    if (!keep->no_ik && keep->proven)
+        peer = mesh_peer_find(keep->mesh, &keep->peer);
+    else if (!keep->no_ik && keep->has_expect)
+        peer = mesh_peer_find(keep->mesh, &keep->expect);
+    keep->tried_ik = peer && peer->has_static;
+    return keep->tried_ik ? peer->noise_static : NULL;
+}
+
+static void again_later(struct mesh_keep *keep)
+{
+    uint32_t jitter;
+    keep->backoff_ms = keep->backoff_ms ? keep->backoff_ms * 2 : MESH_BACKOFF_MIN_MS;
+    if (keep->backoff_ms > MESH_BACKOFF_MAX_MS)
+        keep->backoff_ms = MESH_BACKOFF_MAX_MS;
+    kos_random(keep->mesh->env, &jitter, sizeof jitter);
+    kos_timer_set(keep->mesh->env, keep->timer, keep->backoff_ms - jitter % (keep->backoff_ms / 2));
+}
+
+void mesh_keep_dial(struct mesh_keep *keep)
+{
+    struct kos_error error;
+    if (keep->link || keep->mesh->stopping)
+        return;
+    keep->came_up = keep->tried_ik = false;
+    keep->link = mesh_link_dial(keep->mesh, keep, keep->address, &error);
+    if (keep->link)
+        return;
+    if (kos_log_limit_pass(keep->mesh->log_limit, keep->address, NULL))
+        kos_log(keep->mesh->env, KOS_LOG_WARNING, "mesh", "%s", error.text);
+    again_later(keep);
+}
+
+static void finish_waiters(struct mesh_keep *keep, int32_t status, const struct klp_id *peer, const char *text)
+{
+    while (keep->waiters) {
+        struct mesh_waiter *waiter = keep->waiters;
+        struct kos_mesh_connected result = { status, *peer, text };
+        keep->waiters = waiter->next;
+        kos_timer_free(keep->mesh->env, waiter->timer);
+        waiter->done(waiter->arg, &result);
+        free(waiter);
+    }
+}
+
+/* The operator's own connect: the name that the peer claims becomes its petname if nobody has it and it has none. */
+static void take_petname(struct kos_mesh *mesh, const struct mesh_session *session)
+{
+    struct kos_error error;
+    const struct klp_id *id = &session->proof.id;
+    if (!session->name[0] || kos_trust_name_of(mesh->trust, id)[0] || strcmp(session->name, mesh->name) == 0)
+        return;
+    struct kos_tx *tx = kos_tx_begin(mesh->store);
+    if (kos_trust_name_set(mesh->trust, tx, session->name, id, &error) >= 0) {
+        kos_tx_commit(tx, NULL, NULL);
+    } else {
+        kos_tx_abort(tx);
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "%s", error.text);
+    }
+}
+
+void mesh_keep_up(struct mesh_keep *keep, struct mesh_session *session)
+{
+    struct kos_mesh *mesh = keep->mesh;
+    struct mesh_link *link = session->link;
+    struct klp_id id = session->proof.id;
+    if (link->id == keep->renewing) {
+        struct mesh_link *old = mesh_link_find(mesh, keep->link);
+        keep_forget_link(keep, keep->link);
+        keep->link = link->id;
+        keep->renewing = 0;
+        if (old && old->session)
+            mesh_session_drain(old->session);
+    }
+    keep->came_up = true;
+    keep->no_ik = false;
+    keep->backoff_ms = 0;
+    keep->peer = id;
+    keep->proven = true;
+    session->peer->keep = keep;
+    if (keep->waiters)
+        take_petname(mesh, session);
+    if (keep->waiters || keep->durable)
+        save(keep);
+    finish_waiters(keep, KOS_OK, &id, "");
+}
+
+void mesh_keep_down(struct mesh_keep *keep, uint64_t link, int32_t status, const char *text)
+{
+    static const struct klp_id nobody;
+    struct kos_mesh *mesh = keep->mesh;
+    if (link == keep->renewing) {
+        keep->renewing = 0;
+        return;
+    }
+    if (link != keep->link)
+        return;
+    keep->link = 0;
+    if (mesh->stopping)
+        return;
+    if (keep->tried_ik && !keep->came_up && !keep->no_ik) {
+        keep->no_ik = true;
+        kos_timer_set(mesh->env, keep->timer, 0);
+        return;
+    }
+    finish_waiters(keep, status, &nobody, text);
+    struct mesh_peer *peer = keep->has_expect ? mesh_peer_find(mesh, &keep->expect) : NULL;
+    if (keep->durable || (peer && peer->entries && !mesh_peer_session(peer)))
+        again_later(keep);
+    else
+        keep_free(keep);
+}
+
+void mesh_keep_renew(struct mesh_keep *keep, struct mesh_session *old)
+{
+    struct kos_error error;
+    if (keep->renewing || keep->link != old->link->id || keep->mesh->stopping)
+        return;
+    keep->tried_ik = false;
+    keep->renewing = mesh_link_dial(keep->mesh, keep, keep->address, &error);
+}
+
+void mesh_keep_want(struct mesh_peer *peer)
+{
+    struct kos_mesh *mesh = peer->mesh;
+    if (peer->keep || mesh->stopping)
+        return; /* it dials by its own clock */
+    struct mesh_record *record = mesh_record_find(mesh, &peer->id);
+    if (!record || !record->addresses[0])
+        return;
+    struct mesh_keep *keep = keep_new(mesh, record->addresses[0]);
+    keep->has_expect = true;
+    keep->expect = peer->id;
+    peer->keep = keep;
+    mesh_keep_dial(keep);
+}
+
+/* ---- the operator's connect ---- */
+
+static int32_t dial_address(struct kos_mesh *mesh, const char *text, char ret_address[KLP_ADDRESS_MAX], struct klp_id *ret_expect, bool *ret_has_expect, struct kos_error *ret_error)
+{
+    struct klp_address address;
+    struct klp_id node, agent;
+    struct kos_error error;
+    const char *scheme_end = strstr(text, "://");
+    bool ours = !scheme_end || strncmp(text, "klp:", 4) == 0 || strncmp(text, "peer:", 5) == 0 || strncmp(text, "agent:", 6) == 0;
+    *ret_has_expect = false;
+    if (strlen(text) >= KLP_ADDRESS_MAX)
+        return kos_fail(ret_error, KOS_E_LIMIT, "an address has at most %d characters", KLP_ADDRESS_MAX - 1);
+    if (!ours) {
+        snprintf(ret_address, KLP_ADDRESS_MAX, "%s", text);
+        return KOS_OK;
+    }
+    if (scheme_end) {
+        int32_t rc = klp_address_parse(kos_bytes_str(text), &address, &error);
+        if (rc < 0)
+            return kos_fail(ret_error, rc, "%s", error.text);
+        if (address.form == KLP_ADDRESS_HOST) {
+            bool six = strchr(address.name, ':') && address.name[0] != '[';
+            snprintf(ret_address, KLP_ADDRESS_MAX, six ? "tcp://[%s]:%u" : "tcp://%s:%u", address.name, address.port);
+            return KOS_OK;
+        }
+    }
+    int32_t rc = kos_mesh_resolve(mesh, text, &node, &agent, ret_error);
+    if (rc < 0)
+        return rc;
+    *ret_expect = node;
+    *ret_has_expect = true;
+    struct mesh_keep *keep;
+    DL_FOREACH(mesh->keeps, keep)
+        if (keep->proven && klp_id_eq(&keep->peer, &node))
+            break;
+    struct mesh_record *record = mesh_record_find(mesh, &node);
+    const char *known = keep ? keep->address : record ? record->addresses[0] : NULL;
+    if (!known)
+        return kos_fail(ret_error, KOS_E_NOTFOUND, "no address is known for %s; give one that a transport can dial, as in peer://HOST:PORT", text);
+    snprintf(ret_address, KLP_ADDRESS_MAX, "%s", known);
+    return KOS_OK;
+}
+
+static void waited(void *arg)
+{
+    struct mesh_waiter *waiter = arg;
+    struct mesh_keep *keep = waiter->keep;
+    struct kos_mesh *mesh = keep->mesh;
+    struct mesh_link *link = mesh_link_find(mesh, keep->link);
+    bool up = link && link->session && link->session->up;
+    struct klp_id nobody = { { 0 } };
+    char text[KLP_ADDRESS_MAX + 64];
+    snprintf(text, sizeof text, up ? "" : "%s did not answer in time", keep->address);
+    struct kos_mesh_connected result = { up ? KOS_OK : KOS_E_TIMEOUT, up ? keep->peer : nobody, text };
+    LL_DELETE(keep->waiters, waiter);
+    kos_timer_free(mesh->env, waiter->timer);
+    if (up && !keep->durable)
+        save(keep);
+    waiter->done(waiter->arg, &result);
+    free(waiter);
+    if (up || keep->durable || keep->waiters)
+        return;
+    link = mesh_link_find(mesh, keep->link);
+    keep_free(keep);
+    if (link)
+        mesh_link_close(link, false, KOS_E_TIMEOUT, "nobody waits for it any more");
+}
+
+static void wait_for(struct mesh_keep *keep, uint64_t timeout_ms, void (*done)(void *arg, const struct kos_mesh_connected *result), void *arg)
+{
+    struct mesh_waiter *waiter = kos_new(sizeof *waiter);
+    waiter->done = done;
+    waiter->arg = arg;
+    waiter->keep = keep;
+    waiter->timer = kos_timer_new(keep->mesh->env, waited, waiter);
+    kos_timer_set(keep->mesh->env, waiter->timer, timeout_ms);
+    LL_APPEND(keep->waiters, waiter);
+}
+
+int32_t kos_mesh_connect(struct kos_mesh *mesh, const char *text, const struct klp_id *expect, uint64_t timeout_ms, void (*done)(void *arg, const struct kos_mesh_connected *result), void *arg, struct kos_error *ret_error)
+{
+    char address[KLP_ADDRESS_MAX];
+    struct klp_id found;
+    bool has_expect;
+    int32_t rc = dial_address(mesh, text, address, &found, &has_expect, ret_error);
+    if (rc < 0)
+        return rc;
+    if (expect && has_expect && !klp_id_eq(expect, &found))
+        return kos_fail(ret_error, KOS_E_MISADDRESSED, "%s is another identity than the one expected", text);
+    if (has_expect && klp_id_eq(&found, &mesh->self))
+        return kos_fail(ret_error, KOS_E_INVALID, "%s is this node itself", text);
+    struct mesh_keep *keep;
+    DL_FOREACH(mesh->keeps, keep)
+        if (strcmp(keep->address, address) == 0)
+            break;
+    bool fresh = !keep;
+    if (fresh)
+        keep = keep_new(mesh, address);
+    if (expect || has_expect) {
+        keep->has_expect = true;
+        keep->expect = expect ? *expect : found;
+    }
+    struct mesh_link *link = keep->link ? mesh_link_find(mesh, keep->link) : NULL;
+    if (link && link->session && link->session->up) {
+        if (keep->has_expect && !klp_id_eq(&keep->expect, &link->session->proof.id))
+            return kos_fail(ret_error, KOS_E_MISADDRESSED, "another identity answers at %s than the one expected", address);
+        wait_for(keep, 0, done, arg);
+        return KOS_OK;
+    }
+    if (!keep->link) {
+        struct kos_error error;
+        kos_timer_stop(mesh->env, keep->timer);
+        keep->came_up = keep->tried_ik = false;
+        keep->link = mesh_link_dial(mesh, keep, keep->address, &error);
+        if (!keep->link) {
+            if (fresh)
+                keep_free(keep);
+            else
+                again_later(keep);
+            return kos_fail(ret_error, error.code, "%s", error.text);
+        }
+    }
+    wait_for(keep, timeout_ms ? timeout_ms : CONNECT_TIMEOUT_MS, done, arg);
+    return KOS_OK;
+}

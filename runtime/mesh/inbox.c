@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inbox: parse and verify on the pool, then, in the order of arrival, judge.c decides, the store takes, and only
+ * what is on disk gets its receipt and goes to a handler. The bytes of an item give credit back when it is done with.
+ */
+#include "mesh/mesh_private.h"
+
+#include <stdlib.h>
+
+static void in_free(struct mesh_in *in)
+{
+    free(in->data);
+    free(in->messages);
+    free(in->digests);
+    free(in->nodes);
+    free(in->seqs);
+    free(in->repeats);
+    free(in->digests_recorded);
+    free(in);
+}
+
+/* ---- on the worker ---- */
+
+static void parse_one(struct mesh_in *in)
+{
+    struct kos_bytes body;
+    in->count = 1;
+    in->messages = kos_new(sizeof *in->messages);
+    in->status = klp_item_message(kos_bytes(in->data, in->len), &body, &in->signature);
+    if (in->status >= 0)
+        in->status = klp_message_parse(body, &in->messages[0], NULL);
+}
+
+static void parse_batch(struct mesh_in *in)
+{
+    struct klp_item_batch batch;
+    struct kos_bytes body;
+    int32_t rc = klp_item_batch(kos_bytes(in->data, in->len), &batch);
+    if (rc >= 0 && (batch.count == 0 || batch.count > KLP_BATCH_MAX))
+        rc = KOS_E_PROTOCOL;
+    if (rc < 0) {
+        in->status = rc;
+        return;
+    }
+    in->signature = batch.signature;
+    in->messages = kos_new(batch.count * sizeof *in->messages);
+    in->digests = kos_new(batch.count * sizeof *in->digests);
+    while ((rc = klp_item_batch_next(&batch, &body)) > 0) {
+        struct klp_message *message = &in->messages[in->count];
+        if ((rc = klp_message_parse(body, message, NULL)) < 0)
+            break;
+        in->digests[in->count++] = message->digest;
+        /* One signature: one key. */
+        if (!klp_id_eq(&message->source_id, &in->messages[0].source_id) || message->event != in->messages[0].event) {
+            rc = KOS_E_PROTOCOL;
+            break;
+        }
+    }
+    in->status = rc;
+}
+
+static void run(struct kos_work *work)
+{
+    struct mesh_in *in = (struct mesh_in *)work;
+    if (!in->verifying) {
+        if (in->type == KLP_FRAME_BATCH)
+            parse_batch(in);
+        else
+            parse_one(in);
+    } else if (in->type == KLP_FRAME_BATCH) {
+        in->status = klp_batch_verify(&in->key, in->digests, in->count, in->signature);
+    } else if (in->signature.len == KLP_SIGNATURE_LEN) {
+        in->status = klp_verify(&in->key, KLP_TAG_MESSAGE, in->messages[0].body, in->signature);
+    } else {
+        in->status = klp_batch_verify_one(&in->key, &in->messages[0].digest, in->signature);
+    }
+}
+
+/* ---- back on the loop ---- */
+
+/* The key that must have signed: of the session's peer, or of an agent that its log delegates. Nobody else speaks over
+ * its session. */
+static int32_t find_key(struct mesh_in *in)
+{
+    struct kos_mesh *mesh = in->mesh;
+    const struct klp_message *message = &in->messages[0];
+    const struct klp_log *log = kos_trust_log(mesh->trust, &message->source_id);
+    if (!log)
+        return KOS_E_UNKNOWN_ID;
+    if (!klp_id_eq(&message->source_id, &in->peer)) {
+        struct klp_id host;
+        struct klp_digest identity;
+        if (!klp_log_delegator(log, &host, &identity) || !klp_id_eq(&host, &in->peer))
+            return KOS_E_DENIED;
+        struct klp_digest own = *klp_log_identity(log);
+        const struct klp_log *node = kos_trust_log(mesh->trust, &in->peer);
+        if (!node || memcmp(klp_log_identity(node), &identity, sizeof identity) != 0)
+            return KOS_E_UNKNOWN_ID;
+        if (!klp_log_delegates(node, &message->source_id, &own))
+            return KOS_E_UNKNOWN_ID; /* the event may be on its way */
+        if (!(log = kos_trust_log(mesh->trust, &message->source_id)))
+            return KOS_E_UNKNOWN_ID;
+    }
+    return klp_log_key(log, message->event, &in->key);
+}
+
+static void finish(struct mesh_in *in);
+
+static void done(struct kos_work *work)
+{
+    struct mesh_in *in = (struct mesh_in *)work;
+    if (!mesh_drop(in->mesh) || in->orphan) {
+        in_free(in);
+        return;
+    }
+    if (!in->verifying && in->status >= 0 && (in->status = find_key(in)) >= 0) {
+        in->verifying = true;
+        mesh_work(in->mesh, &in->work);
+        return;
+    }
+    finish(in);
+}
+
+static void begin(struct mesh_in *in)
+{
+    struct kos_mesh *mesh = in->mesh;
+    if (in->len > MESH_PARSE_INLINE) {
+        mesh_work(mesh, &in->work);
+        return;
+    }
+    mesh_hold(mesh);
+    run(&in->work);
+    done(&in->work);
+}
+
+static struct mesh_in *in_new(struct kos_mesh *mesh, uint8_t type, uint8_t klass, uint8_t *data, size_t len)
+{
+    struct mesh_in *in = kos_new(sizeof *in);
+    in->work.run = run;
+    in->work.done = done;
+    in->mesh = mesh;
+    in->type = type;
+    in->klass = klass;
+    in->data = data;
+    in->len = len;
+    in->busy = true;
+    return in;
+}
+
+static void append(struct mesh_in **first, struct mesh_in **last, struct mesh_in *in)
+{
+    if (*last)
+        (*last)->next = in;
+    else
+        *first = in;
+    *last = in;
+}
+
+void mesh_inbox_take(struct mesh_session *session, uint8_t type, uint8_t klass, struct kos_bytes payload)
+{
+    struct mesh_in *in = in_new(session->mesh, type, klass, kos_memdup(payload.data, payload.len), payload.len);
+    in->session = session;
+    in->link = session->link->id;
+    in->peer = session->proof.id;
+    snprintf(in->transport, sizeof in->transport, "%s", session->link->transport);
+    append(&session->in_first, &session->in_last, in);
+    begin(in);
+}
+
+void mesh_inbox_local(struct kos_mesh *mesh, uint8_t type, uint8_t klass, uint8_t *data, size_t len)
+{
+    struct mesh_in *in = in_new(mesh, type, klass, data, len);
+    in->peer = mesh->self;
+    append(&mesh->local_first, &mesh->local_last, in);
+    begin(in);
+}
+
+/* The sender will send again what it has no receipt for: what is not stored yet may go with the session. */
+void mesh_inbox_orphan(struct mesh_session *session)
+{
+    while (session->in_first) {
+        struct mesh_in *in = session->in_first;
+        session->in_first = in->next;
+        in->session = NULL;
+        in->orphan = true;
+        if (!in->busy)
+            in_free(in);
+    }
+    session->in_last = NULL;
+}
+
+void mesh_inbox_free(struct kos_mesh *mesh)
+{
+    while (mesh->local_first) {
+        struct mesh_in *in = mesh->local_first;
+        mesh->local_first = in->next;
+        in->orphan = true;
+        if (!in->busy)
+            in_free(in);
+    }
+}
+
+/* ---- storing ---- */
+
+static void give_credit(struct mesh_in *in)
+{
+    struct mesh_link *link = in->link ? mesh_link_find(in->mesh, in->link) : NULL;
+    if (link && link->session)
+        mesh_session_consumed(link->session, in->klass, in->len);
+}
+
+static void tell_in(struct kos_mesh *mesh, const struct klp_message *message)
+{
+    if (!mesh_watched(mesh))
+        return;
+    char source[KLP_ADDRESS_MAX];
+    snprintf(source, sizeof source, "%.*s", (int)message->source.len, (const char *)message->source.data);
+    mesh_event(mesh, "message_in", json_pack("{s:o,s:o,s:s,s:s,s:I}", "id", mesh_id_json(&message->id), "source_id", mesh_id_json(&message->source_id), "source", source, "type", message->type, "bytes", (json_int_t)message->body.len));
+}
+
+static void stored(void *arg, int32_t status)
+{
+    struct mesh_in *in = arg;
+    struct kos_mesh *mesh = in->mesh;
+    if (!mesh_drop(mesh)) {
+        in_free(in);
+        return;
+    }
+    for (uint32_t i = 0; status >= 0 && i < in->count; i++) {
+        struct klp_receipt receipt = { .id = in->messages[i].id, .digest = in->messages[i].digest };
+        struct mesh_open *open = in->seqs[i] ? mesh_offer_find(mesh, in->seqs[i]) : NULL;
+        if (in->repeats && in->repeats[i])
+            receipt.digest = in->digests_recorded[i];
+        else if (!in->seqs[i])
+            continue;
+        mesh_receipt_add(mesh, in->link, &receipt);
+        if (open) {
+            mesh->counters.messages_in++;
+            tell_in(mesh, &in->messages[i]);
+            mesh_offer_ready(mesh, open);
+        }
+    }
+    give_credit(in);
+    in_free(in);
+}
+
+static void store_one(struct mesh_in *in, struct kos_tx *tx, uint32_t i, const struct klp_id *agent)
+{
+    struct kos_mesh *mesh = in->mesh;
+    const struct klp_message *message = &in->messages[i];
+    struct kos_buf value;
+    uint8_t key[8], signature[KLP_BATCH_SIGNATURE_MAX];
+    struct kos_bytes kept = in->signature;
+    if (in->type == KLP_FRAME_BATCH) {
+        /* What proves this one message by itself; the tree is made once for the batch. */
+        int32_t len = in->nodes ? klp_batch_extract_from(in->nodes, in->count, i, in->signature.data, signature) : 0;
+        kept = kos_bytes(signature, len > 0 ? (size_t)len : 0);
+    }
+    kos_buf_init(&value, KOS_STORE_VALUE_MAX);
+    mesh_stored_pack(&value, in->klass, &in->peer, agent, kept, message->body);
+    in->seqs[i] = mesh->next_seq++;
+    mesh_entry_key(in->seqs[i], key);
+    kos_tx_put(tx, "inbox", kos_bytes(key, sizeof key), kos_buf_bytes(&value));
+    mesh_dedupe_put(tx, message, &in->peer);
+    mesh_offer_add(mesh, in->seqs[i], &in->peer, kos_buf_bytes(&value));
+    mesh_peer_get(mesh, &in->peer)->dedupe++;
+    kos_buf_fini(&value);
+}
+
+static void unstore(struct mesh_in *in, int32_t code)
+{
+    struct mesh_refusal refusal = { .text = "" };
+    struct mesh_peer *peer = mesh_peer_get(in->mesh, &in->peer);
+    snprintf(refusal.text, sizeof refusal.text, "the store takes nothing now: %s", kos_error_text(code));
+    snprintf(refusal.peer_text, sizeof refusal.peer_text, "it cannot be stored now");
+    for (uint32_t i = 0; i < in->count; i++) {
+        struct mesh_open *open = in->seqs[i] ? mesh_offer_find(in->mesh, in->seqs[i]) : NULL;
+        if (!open)
+            continue;
+        mesh_offer_remove(in->mesh, open);
+        peer->dedupe--;
+        mesh_inbox_refused(in, &in->messages[i], kos_error_retry(code) ? code : KOS_E_BUSY, &refusal);
+    }
+}
+
+/* A repeat's receipt waits for the disk too: what it repeats may have come a moment ago. */
+static void judge_all(struct mesh_in *in)
+{
+    struct kos_tx *tx = kos_tx_begin(in->mesh->store);
+    uint32_t kept = 0;
+    in->seqs = kos_new(in->count * sizeof *in->seqs);
+    in->repeats = kos_new(in->count * sizeof *in->repeats);
+    in->digests_recorded = kos_new(in->count * sizeof *in->digests_recorded);
+    if (in->type == KLP_FRAME_BATCH) {
+        in->nodes = kos_new(KLP_BATCH_NODES_MAX * sizeof *in->nodes);
+        klp_batch_tree(in->digests, in->count, in->nodes);
+    }
+    for (uint32_t i = 0; i < in->count; i++) {
+        struct klp_id agent;
+        struct klp_receipt recorded;
+        struct mesh_refusal refusal = { .text = "" };
+        int32_t rc = mesh_inbox_judge(in, i, &agent, &recorded, &in->repeats[i], &refusal);
+        if (rc < 0) {
+            mesh_inbox_refused(in, &in->messages[i], rc, &refusal);
+            continue;
+        }
+        kept++;
+        if (in->repeats[i]) {
+            in->digests_recorded[i] = recorded.digest;
+            in->mesh->counters.repeats++;
+            kos_tx_put(tx, "mesh", kos_bytes_str("repeat"), kos_bytes(NULL, 0));
+        } else {
+            store_one(in, tx, i, &agent);
+        }
+    }
+    free(in->nodes);
+    in->nodes = NULL;
+    mesh_hold(in->mesh);
+    if (!kept) {
+        kos_tx_abort(tx);
+        stored(in, KOS_E_DENIED);
+        return;
+    }
+    int32_t rc = kos_tx_commit(tx, stored, in);
+    if (rc < 0) {
+        unstore(in, rc);
+        stored(in, rc);
+    }
+}
+
+/* The whole item failed: no signature, no key, no shape. */
+static void refuse_all(struct mesh_in *in)
+{
+    struct mesh_refusal refusal = { .text = "" };
+    snprintf(refusal.peer_text, sizeof refusal.peer_text, "%s", kos_error_text(in->status));
+    snprintf(refusal.text, sizeof refusal.text, "%s", kos_error_text(in->status));
+    for (uint32_t i = 0; i < in->count || i == 0; i++)
+        mesh_inbox_refused(in, i < in->count ? &in->messages[i] : NULL, in->status, &refusal);
+    mesh_hold(in->mesh);
+    stored(in, in->status);
+}
+
+static void finish(struct mesh_in *in)
+{
+    struct mesh_session *session = in->session;
+    struct mesh_in **first = session ? &session->in_first : &in->mesh->local_first, **last = session ? &session->in_last : &in->mesh->local_last;
+    in->finished = true;
+    in->busy = false;
+    while (*first && (*first)->finished) {
+        struct mesh_in *head = *first;
+        *first = head->next;
+        if (!*first)
+            *last = NULL;
+        head->session = NULL; /* from here on it belongs to the disk */
+        if (head->status < 0)
+            refuse_all(head);
+        else
+            judge_all(head);
+    }
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What is let in: one verified message against target, time, memory, policy and quota, in this order. And what becomes
+ * of one that is not: a receipt with the error's name, a count, a line in the log once per peer and minute.
+ */
+#include "mesh/mesh_private.h"
+
+#include <stdlib.h>
+
+/* To this node, to an agent of it by id, or to this node's id with the text agent.LABEL.NAME of an agent of it. */
+static int32_t addressed(struct kos_mesh *mesh, const struct klp_message *message, struct klp_id *ret_agent, struct mesh_refusal *refusal)
+{
+    struct klp_address address;
+    struct mesh_local_agent *agent = mesh_local_agent(mesh, &message->target_id);
+    memset(ret_agent, 0, sizeof *ret_agent);
+    if (agent) {
+        *ret_agent = agent->id;
+        return KOS_OK;
+    }
+    if (!klp_id_eq(&message->target_id, &mesh->self)) {
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "neither this node nor one of its agents has that id");
+        return KOS_E_MISADDRESSED;
+    }
+    if (klp_address_parse(message->target, &address, NULL) < 0)
+        return KOS_E_MISADDRESSED;
+    if (address.kind != KLP_KIND_AGENT || address.form != KLP_ADDRESS_NAME)
+        return KOS_OK;
+    char label[KLP_LABEL_MAX + 1], id[KLP_ID_TEXT];
+    const char *dot = strchr(address.name, '.');
+    klp_id_text(&mesh->self, id);
+    if (dot && (strcmp(dot + 1, mesh->name) == 0 || strcmp(dot + 1, id) == 0)) {
+        snprintf(label, sizeof label, "%.*s", (int)(dot - address.name), address.name);
+        if ((agent = mesh_local_agent_by_name(mesh, label)) != NULL) {
+            *ret_agent = agent->id;
+            return KOS_OK;
+        }
+    }
+    snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no agent klp://agent.%.180s", address.name);
+    return KOS_E_MISADDRESSED;
+}
+
+static int32_t fresh(struct kos_mesh *mesh, const struct klp_message *message)
+{
+    /* Expiry by the later of clock and known time; the future by the clock alone, which may be behind it. */
+    int32_t rc = klp_message_fresh(message, mesh_now(mesh));
+    if (rc == KOS_E_FUTURE || rc >= 0)
+        rc = klp_message_fresh(message, kos_now_ms(mesh->env)) == KOS_E_FUTURE ? KOS_E_FUTURE : rc == KOS_E_FUTURE ? KOS_OK : rc;
+    return rc;
+}
+
+static int32_t room(struct mesh_in *in, struct kos_policy_request *request, struct mesh_refusal *refusal)
+{
+    struct kos_mesh *mesh = in->mesh;
+    struct mesh_peer *peer = mesh_peer_get(mesh, &in->peer);
+    struct kos_policy *policy = kos_trust_policy(mesh->trust);
+    uint64_t dedupe = mesh->limits.dedupe_per_peer;
+    if (policy) {
+        struct kos_policy_limits limits;
+        kos_policy_limits(policy, request, &limits);
+        if (limits.dedupe_entries && limits.dedupe_entries < dedupe)
+            dedupe = limits.dedupe_entries;
+    }
+    if (peer->dedupe >= dedupe) {
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node remembers %llu messages of yours that have not expired, and no more", (unsigned long long)dedupe);
+        return KOS_E_BUSY;
+    }
+    if (peer->stored >= mesh->limits.inbox_open) {
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "%llu messages of yours wait to be handled", (unsigned long long)peer->stored);
+        return KOS_E_BUSY;
+    }
+    return KOS_OK;
+}
+
+static int32_t allowed(struct mesh_in *in, const struct klp_message *message, const struct klp_id *agent_id, struct mesh_refusal *refusal)
+{
+    struct kos_mesh *mesh = in->mesh;
+    struct mesh_local_agent *agent = mesh_local_agent(mesh, agent_id);
+    struct kos_policy_decision decision;
+    struct kos_policy_request request = { .direction = KOS_INBOUND, .peer = message->source_id, .peer_name = "", .type = message->type, .transport = in->transport,
+                                          .agent = agent ? agent->name : "", .agent_trust_required = agent ? agent->trust_required : 0, .size_bytes = message->body.len };
+    request.answers_ours = message->has_reply_to && mesh_asked(mesh, &message->reply_to, &in->peer);
+    kos_trust_decide(mesh->trust, &request, &decision);
+    int32_t rc = decision.code;
+    if (rc >= 0) {
+        /* Quotas are the node's: an agent more gives it none. */
+        request.peer = in->peer;
+        if ((rc = room(in, &request, refusal)) < 0)
+            return rc;
+        rc = kos_trust_quota_take(mesh->trust, &request, &decision);
+    }
+    if (rc < 0) {
+        snprintf(refusal->text, sizeof refusal->text, "%s", decision.text);
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "%s", decision.peer_text);
+        memcpy(refusal->rule, decision.rule, sizeof refusal->rule);
+    }
+    return rc;
+}
+
+int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded, bool *ret_repeat, struct mesh_refusal *refusal)
+{
+    struct kos_mesh *mesh = in->mesh;
+    const struct klp_message *message = &in->messages[index];
+    int32_t rc = addressed(mesh, message, ret_agent, refusal);
+    if (rc < 0)
+        return rc;
+    if ((rc = fresh(mesh, message)) < 0)
+        return rc;
+    const struct klp_log *log = kos_trust_log(mesh->trust, &message->source_id);
+    rc = log ? klp_log_may_sign(log, message->event, message->created, kos_now_ms(mesh->env)) : KOS_E_UNKNOWN_ID;
+    if (rc < 0)
+        return rc;
+    *ret_repeat = mesh_dedupe_get(mesh, &message->source_id, &message->id, ret_recorded) >= 0;
+    for (uint32_t i = 0; i < index && !*ret_repeat; i++) {
+        /* Twice in one batch: the first is not in the store yet. */
+        *ret_repeat = in->seqs[i] && klp_id_eq(&in->messages[i].id, &message->id);
+        *ret_recorded = (struct klp_receipt){ .id = message->id, .digest = in->messages[i].digest };
+    }
+    if (*ret_repeat)
+        return KOS_OK;
+    if (message->seal.type != KLP_JSON_NONE) {
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has published no sealing key");
+        return KOS_E_SEAL_RETIRED;
+    }
+    if ((rc = allowed(in, message, ret_agent, refusal)) < 0)
+        return rc;
+    if (!mesh->sink->ops->takes(mesh->sink, message->type)) {
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no handler for messages of type %s", message->type);
+        return KOS_E_UNHANDLED;
+    }
+    return KOS_OK;
+}
+
+void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code, const struct mesh_refusal *refusal)
+{
+    struct kos_mesh *mesh = in->mesh;
+    char label[KLP_ID_TEXT], id[KLP_ID_TEXT], key[128];
+    const char *peer_text = refusal->peer_text[0] ? refusal->peer_text : kos_error_text(code);
+    const char *text = refusal->text[0] ? refusal->text : peer_text;
+    uint32_t suppressed = 0;
+    if (-code > 0 && (size_t)-code < sizeof mesh->counters.refused / sizeof *mesh->counters.refused)
+        mesh->counters.refused[-code]++;
+    klp_id_text(&in->peer, id);
+    snprintf(key, sizeof key, "refused %s %d", id, code);
+    if (kos_log_limit_pass(mesh->log_limit, key, &suppressed))
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "%s from %s refused (%s): %s%s%s", message && message->type[0] ? message->type : "a message", mesh_peer_label(mesh, &in->peer, label), kos_error_name(code), text,
+                refusal->rule[0] && !strstr(text, refusal->rule) ? "; by " : "", refusal->rule[0] && !strstr(text, refusal->rule) ? refusal->rule : "");
+    if (mesh_watched(mesh))
+        mesh_event(mesh, "message_refused", json_pack("{s:o,s:s,s:s,s:s,s:s}", "peer", mesh_id_json(&in->peer), "type", message ? message->type : "", "error", kos_error_name(code), "text", text, "rule", refusal->rule));
+    if (!message || mesh_id_zero(&message->id))
+        return;
+    struct klp_receipt receipt = { .id = message->id, .digest = message->digest, .error = code };
+    snprintf(receipt.text, sizeof receipt.text, "%s", peer_text);
+    mesh_receipt_add(mesh, in->link, &receipt);
+}

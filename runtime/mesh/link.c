@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Links: bytes from and to a carrier, bounded before anything in them is believed. */
+#include "mesh/mesh_private.h"
+
+#include <stdlib.h>
+
+struct mesh_link *mesh_link_find(struct kos_mesh *mesh, uint64_t id)
+{
+    struct mesh_link *link;
+    HASH_FIND(hh, mesh->links, &id, sizeof id, link);
+    return link;
+}
+
+/* "tcp://192.0.2.1:4711" -> "tcp://192.0.2.1": the port is the dialler's choice. */
+static void host_of(const char *remote, char *ret_host, size_t cap)
+{
+    snprintf(ret_host, cap, "%s", remote);
+    char *colon = strrchr(ret_host, ':');
+    if (colon && colon[1] != '/' && !strchr(colon, ']'))
+        *colon = 0;
+}
+
+static struct mesh_source *source_get(struct kos_mesh *mesh, const char *remote)
+{
+    char host[sizeof((struct mesh_source *)0)->host];
+    struct mesh_source *source;
+    host_of(remote, host, sizeof host);
+    HASH_FIND_STR(mesh->sources, host, source);
+    if (!source) {
+        source = kos_new(sizeof *source);
+        memcpy(source->host, host, sizeof host);
+        HASH_ADD_STR(mesh->sources, host, source);
+    }
+    return source;
+}
+
+static struct mesh_link *link_new(struct kos_mesh *mesh, bool dialled)
+{
+    struct mesh_link *link = kos_new(sizeof *link);
+    link->mesh = mesh;
+    link->id = mesh->next_id++;
+    link->dialled = dialled;
+    link->half_open = true;
+    link->local = kos_strdup("");
+    link->remote = kos_strdup("");
+    mesh->half_open++;
+    kos_buf_init(&link->in, MESH_UNPROVEN_BYTES);
+    HASH_ADD(hh, mesh->links, id, sizeof link->id, link);
+    return link;
+}
+
+void mesh_link_settled(struct mesh_link *link)
+{
+    if (!link->half_open)
+        return;
+    link->half_open = false;
+    link->mesh->half_open--;
+    if (link->timer)
+        kos_timer_stop(link->mesh->env, link->timer);
+    struct mesh_source *source = link->source;
+    link->source = NULL;
+    if (source && --source->half_open == 0) {
+        HASH_DEL(link->mesh->sources, source);
+        free(source);
+    }
+}
+
+void mesh_link_free(struct mesh_link *link)
+{
+    struct kos_mesh *mesh = link->mesh;
+    mesh_link_settled(link);
+    if (link->handshake)
+        mesh_handshake_abandon(link->handshake);
+    if (link->session)
+        mesh_session_free(link->session);
+    HASH_DEL(mesh->links, link);
+    kos_timer_free(mesh->env, link->timer);
+    kos_buf_fini(&link->in);
+    free(link->local);
+    free(link->remote);
+    free(link);
+}
+
+static void too_long(void *arg)
+{
+    struct mesh_link *link = arg;
+    mesh_link_close(link, false, KOS_E_TIMEOUT, "the handshake with %s took longer than %u ms", link->remote[0] ? link->remote : "the peer", link->mesh->limits.handshake_ms);
+}
+
+static void arm(struct mesh_link *link)
+{
+    link->timer = kos_timer_new(link->mesh->env, too_long, link);
+    kos_timer_set(link->mesh->env, link->timer, link->mesh->limits.handshake_ms);
+}
+
+static void take_info(struct mesh_link *link, const struct kos_link_info *info)
+{
+    free(link->local);
+    free(link->remote);
+    link->local = kos_strdup(info->local ? info->local : "");
+    link->remote = kos_strdup(info->remote ? info->remote : "");
+    link->flags = info->flags;
+    link->cost = info->cost;
+    link->send_credit = info->send_window_bytes;
+    link->up = true;
+    const char *scheme_end = strstr(link->remote, "://");
+    const char *from = scheme_end ? link->remote : link->local;
+    scheme_end = strstr(from, "://");
+    if (scheme_end)
+        snprintf(link->transport, sizeof link->transport, "%.*s", (int)(scheme_end - from), from);
+}
+
+/* Datagram links need fragments that are sent again; no transport of this build makes such links. */
+static bool carried(struct mesh_link *link)
+{
+    if (link->flags & KOS_LINK_STREAM)
+        return true;
+    mesh_link_close(link, false, KOS_E_UNSUPPORTED, "links of transport \"%s\" carry datagrams; this version speaks KLP over streams only", link->transport);
+    return false;
+}
+
+uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const struct kos_link_info *info)
+{
+    (void)endpoint;
+    if (mesh->stopping || !mesh->started || HASH_COUNT(mesh->links) >= mesh->limits.links || mesh->half_open >= mesh->limits.half_open) {
+        mesh->counters.links_refused++;
+        return 0;
+    }
+    struct mesh_source *source = info->flags & KOS_LINK_ANONYMOUS ? NULL : source_get(mesh, info->remote ? info->remote : "");
+    if (source && source->half_open >= mesh->limits.half_open_per_source) {
+        mesh->counters.links_refused++;
+        if (kos_log_limit_pass(mesh->log_limit, source->host, NULL))
+            kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "refused a link from %s: it has %u handshakes under way (half_open_per_source)", source->host, source->half_open);
+        return 0;
+    }
+    if (source)
+        source->half_open++;
+    struct mesh_link *link = link_new(mesh, false);
+    link->source = source;
+    take_info(link, info);
+    if (!(info->flags & KOS_LINK_STREAM)) {
+        mesh_link_free(link);
+        mesh->counters.links_refused++;
+        return 0;
+    }
+    arm(link);
+    mesh_handshake_begin(link, NULL);
+    if (link->closing) {
+        mesh_link_free(link);
+        return 0;
+    }
+    mesh->carrier->ops->credit(mesh->carrier, link->id, MESH_UNPROVEN_BYTES);
+    return link->id;
+}
+
+uint64_t mesh_link_dial(struct kos_mesh *mesh, struct mesh_keep *keep, const char *address, struct kos_error *ret_error)
+{
+    if (HASH_COUNT(mesh->links) >= mesh->limits.links) {
+        kos_fail(ret_error, KOS_E_LIMIT, "no more than %u links at a time (limit links)", mesh->limits.links);
+        return 0;
+    }
+    struct mesh_link *link = link_new(mesh, true);
+    int32_t rc = mesh->carrier->ops->dial(mesh->carrier, link->id, address);
+    if (rc < 0) {
+        mesh_link_free(link);
+        kos_fail(ret_error, rc, "cannot dial %s: %s", address, rc == KOS_E_UNSUPPORTED ? "no transport that is loaded has this scheme" : kos_error_text(rc));
+        return 0;
+    }
+    link->keep = keep;
+    free(link->remote);
+    link->remote = kos_strdup(address);
+    arm(link);
+    return link->id;
+}
+
+void kos_mesh_link_up(struct kos_mesh *mesh, uint64_t id, const struct kos_link_info *info)
+{
+    struct mesh_link *link = mesh_link_find(mesh, id);
+    if (!link || link->closing || link->up || !link->dialled)
+        return;
+    char *dialled = kos_strdup(link->remote);
+    take_info(link, info);
+    if (!link->remote[0]) {
+        free(link->remote);
+        link->remote = dialled;
+    } else {
+        free(dialled);
+    }
+    if (!carried(link))
+        return;
+    mesh->carrier->ops->credit(mesh->carrier, link->id, MESH_UNPROVEN_BYTES);
+    mesh_handshake_begin(link, link->keep ? mesh_keep_static(link->keep) : NULL);
+}
+
+void mesh_link_open_window(struct mesh_link *link)
+{
+    link->in.limit = MESH_LINK_WINDOW;
+    link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, MESH_LINK_WINDOW - MESH_UNPROVEN_BYTES);
+}
+
+/* A record: u16 length, ciphertext. Returns bytes used, 0 to wait for more. */
+static size_t take_record(struct mesh_link *link, struct kos_bytes rest)
+{
+    if (rest.len < 2)
+        return 0;
+    size_t len = (size_t)rest.data[0] << 8 | rest.data[1];
+    if (rest.len < 2 + len)
+        return 0;
+    uint8_t *sealed = link->in.data + (rest.data - link->in.data) + 2;
+    size_t plain_len;
+    int32_t rc = klp_record_open(link->session->receive, kos_bytes(sealed, len), sealed, &plain_len);
+    if (rc < 0) {
+        link->mesh->counters.records_bad++;
+        mesh_link_close(link, false, rc, "a record from %s does not open (%s): it was altered, repeated or lost on the way", link->remote, kos_error_name(rc));
+        return 0;
+    }
+    mesh_session_record(link->session, kos_bytes(sealed, plain_len));
+    return 2 + len;
+}
+
+void mesh_link_process(struct mesh_link *link)
+{
+    size_t used = 0;
+    while (!link->closing) {
+        struct kos_bytes rest = kos_bytes(link->in.data + used, link->in.len - used);
+        size_t taken = link->session ? take_record(link, rest) : mesh_handshake_take(link, rest);
+        if (!taken)
+            break;
+        used += taken;
+    }
+    if (!used)
+        return;
+    kos_buf_consume(&link->in, used);
+    if (!link->closing)
+        link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, used);
+}
+
+void kos_mesh_link_received(struct kos_mesh *mesh, uint64_t id, struct kos_bytes bytes)
+{
+    struct mesh_link *link = mesh_link_find(mesh, id);
+    if (!link || link->closing)
+        return;
+    mesh->counters.bytes_in += bytes.len;
+    if (kos_buf_append(&link->in, bytes) < 0) {
+        mesh_link_close(link, false, KOS_E_LIMIT, "transport \"%s\" handed over more than the %zu bytes it had credit for", link->transport, link->in.limit);
+        return;
+    }
+    mesh_link_process(link);
+}
+
+void kos_mesh_link_credit(struct kos_mesh *mesh, uint64_t id, uint64_t bytes)
+{
+    struct mesh_link *link = mesh_link_find(mesh, id);
+    if (!link || link->closing)
+        return;
+    link->send_credit += bytes;
+    if (link->session)
+        mesh_session_touch(link->session);
+}
+
+void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes)
+{
+    link->send_credit -= bytes.len < link->send_credit ? bytes.len : link->send_credit;
+    link->mesh->counters.bytes_out += bytes.len;
+    link->mesh->carrier->ops->send(link->mesh->carrier, link->id, &bytes, 1);
+}
+
+static void gone(struct mesh_link *link, int32_t status, const char *text)
+{
+    struct kos_mesh *mesh = link->mesh;
+    struct mesh_keep *keep = link->keep;
+    link->closing = true;
+    link->keep = NULL;
+    if (link->half_open && link->up) {
+        mesh->counters.handshakes_failed++;
+        if (kos_log_limit_pass(mesh->log_limit, link->remote, NULL))
+            kos_log(mesh->env, KOS_LOG_INFO, "mesh", "no session with %s: %s", link->remote, text);
+    }
+    mesh_link_settled(link);
+    if (link->handshake) {
+        mesh_handshake_abandon(link->handshake);
+        link->handshake = NULL;
+    }
+    struct mesh_session *session = link->session;
+    link->session = NULL;
+    if (session) {
+        mesh_peer_down(session, status, text);
+        mesh_session_free(session);
+    }
+    if (keep)
+        mesh_keep_down(keep, link->id, status, text);
+}
+
+void mesh_link_close(struct mesh_link *link, bool flush, int32_t status, const char *format, ...)
+{
+    if (link->closing)
+        return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    gone(link, status, text);
+    link->mesh->carrier->ops->close(link->mesh->carrier, link->id, flush);
+}
+
+void kos_mesh_link_down(struct kos_mesh *mesh, uint64_t id, int32_t status, const char *text)
+{
+    struct mesh_link *link = mesh_link_find(mesh, id);
+    if (!link)
+        return;
+    if (!link->closing)
+        gone(link, status < 0 ? status : KOS_E_CLOSED, text && text[0] ? text : kos_error_text(status < 0 ? status : KOS_E_CLOSED));
+    mesh_link_free(link);
+    if (mesh->stopping && !mesh->links && mesh->stopped)
+        kos_defer(mesh->env, &mesh->stop_deferred);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Nodes in one process for the mesh's tests: each with an environment, store and keys of its own, joined by a network in
+ * memory that can split, hold back, alter and cut. Nothing in it waits: time moves by net_run. */
+#ifndef KOS_MESH_TESTING_H
+#define KOS_MESH_TESTING_H
+
+#include "core/manual.h"
+#include "mesh/mesh_private.h"
+
+enum { NET_NODES = 8, NET_SEEN = 4096 };
+
+struct net;
+struct net_end;
+
+struct net_seen {                      /* a message that the sink got */
+    uint64_t handle;
+    uint8_t id[KOS_ID_BYTES], reply_to[KOS_ID_BYTES], source_id[KOS_ID_BYTES], agent[KOS_ID_BYTES];
+    char type[KLP_TYPE_MAX];
+    size_t bytes;
+    int32_t again;
+};
+struct net_ended {                     /* an outcome */
+    uint64_t handle;
+    uint8_t id[KOS_ID_BYTES];
+    int32_t status;
+    char text[512];
+};
+
+struct net_node {
+    struct kos_carrier carrier;        /* first: the operations get these */
+    struct net *net;
+    struct kos_sink sink;
+    struct kos_manual *manual;
+    struct kos_env *env;
+    struct kos_store *store;
+    struct kos_keys *keys;
+    struct kos_policy *policy;
+    struct kos_trust *trust;
+    struct kos_mesh *mesh;
+    struct kos_mesh_limits limits;
+    struct klp_id id;
+    const char *name, *address;        /* "home", "mem://home" */
+    bool up, listening, keep_open, refuse_types;
+    int32_t verdict;                   /* given at once unless keep_open */
+    uint32_t seen_count, ended_count;
+    struct net_seen seen[NET_SEEN];
+    struct net_ended ended[NET_SEEN];
+    uint64_t endpoint;
+    int32_t connected;                 /* of the last connect: 1 not yet, else its status */
+    struct klp_id connected_to;
+    char connected_text[512];
+};
+
+struct net {
+    struct net_node nodes[NET_NODES];
+    uint32_t count;
+    struct net_end *ends;
+    size_t split;                      /* bytes at a time; 0: all there are */
+    uint64_t window;                   /* send window of a link's end */
+    uint64_t corrupt_at;               /* the byte of all carried from now on to alter; 0 none */
+    uint64_t carried;
+    bool hold;                         /* nothing is delivered */
+    uint64_t cut_after;                /* all links go down when so many bytes more were carried; 0 never */
+    bool record;                       /* keep what was carried, in `taken` */
+    struct kos_buf taken;
+};
+
+void net_init(struct net *net);
+void net_fini(struct net *net);
+/* A node with a fresh identity, started and listening at mem://NAME. */
+struct net_node *net_add(struct net *net, const char *name);
+void net_start(struct net_node *node);
+/* Ends it in order; or as a power failure does. */
+void net_stop(struct net_node *node);
+void net_crash(struct net_node *node);
+/* Until nothing more happens now. */
+void net_settle(struct net *net);
+/* Time passes for all nodes together. */
+void net_run(struct net *net, uint64_t ms);
+void net_cut(struct net *net);         /* all links, now */
+void net_trust(struct net_node *node, const struct net_node *other, double score);
+/* Connects and settles; the status. */
+int32_t net_connect(struct net_node *node, const struct net_node *other);
+/* Sends a message with a payload of about `bytes`; ret_id may be NULL. */
+int32_t net_send(struct net_node *node, const struct net_node *other, const char *type, size_t bytes, int32_t klass, uint8_t *ret_id);
+int32_t net_send_draft(struct net_node *node, struct kos_draft *draft);
+int32_t net_settle_handle(struct net_node *node, uint64_t handle, int32_t verdict, int32_t error, uint64_t retry_ms);
+struct mesh_session *net_session(struct net_node *node, const struct net_node *other);
+uint64_t net_refused(const struct net_node *node, int32_t code);
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From the outbox to a session: what waits for one peer under one key is signed as one run on a worker, a single message
+ * plainly, several as a batch; nothing waits for a run to fill. One run at a time for each peer and class, so messages
+ * of a class keep their order, and while one is being signed the next gathers.
+ *
+ * That an entry was handed over is on disk before it is: entries made while a session is open say so from the start,
+ * the others are marked here first.
+ */
+#include "mesh/mesh_private.h"
+
+#include <stdlib.h>
+
+struct run {
+    struct kos_work work;
+    struct kos_mesh *mesh;
+    uint64_t link;                     /* 0: to ourselves */
+    struct klp_id node;
+    const struct klp_secret *secret;
+    uint8_t klass;
+    uint32_t count;
+    uint64_t seqs[KLP_BATCH_MAX];
+    struct { uint8_t *data; size_t len; } bodies[KLP_BATCH_MAX];
+    uint8_t type;
+    uint8_t *item;
+    size_t item_len;
+    int32_t status;
+};
+
+static void run_free(struct run *run)
+{
+    for (uint32_t i = 0; i < run->count; i++)
+        free(run->bodies[i].data);
+    free(run->item);
+    free(run);
+}
+
+/* ---- on the worker ---- */
+
+static void sign_one(struct run *run)
+{
+    size_t len = run->bodies[0].len;
+    run->type = KLP_FRAME_MESSAGE;
+    run->item_len = 2 + KLP_SIGNATURE_LEN + len;
+    run->item = kos_new(run->item_len);
+    run->item[0] = 0;
+    run->item[1] = KLP_SIGNATURE_LEN;
+    memcpy(run->item + 2 + KLP_SIGNATURE_LEN, run->bodies[0].data, len);
+    run->status = klp_sign(run->secret, KLP_TAG_MESSAGE, kos_bytes(run->bodies[0].data, len), run->item + 2);
+}
+
+static void sign_batch(struct run *run)
+{
+    struct klp_digest *digests = kos_new(run->count * sizeof *digests);
+    struct kos_buf item;
+    kos_buf_init(&item, KLP_ITEM_MAX);
+    run->type = KLP_FRAME_BATCH;
+    for (uint32_t i = 0; i < run->count; i++)
+        klp_sha256(kos_bytes(run->bodies[i].data, run->bodies[i].len), &digests[i]);
+    uint8_t signature[KLP_SIGNATURE_LEN];
+    run->status = klp_batch_sign(run->secret, digests, run->count, signature);
+    pack_raw(&item, signature, sizeof signature);
+    pack_uint(&item, run->count, 2);
+    for (uint32_t i = 0; i < run->count; i++)
+        pack_bytes(&item, kos_bytes(run->bodies[i].data, run->bodies[i].len));
+    free(digests);
+    run->item = item.data;
+    run->item_len = item.len;
+}
+
+static void sign(struct kos_work *work)
+{
+    struct run *run = (struct run *)work;
+    if (run->count == 1)
+        sign_one(run);
+    else
+        sign_batch(run);
+}
+
+/* ---- back on the loop ---- */
+
+static void back_to_waiting(struct run *run)
+{
+    for (uint32_t i = 0; i < run->count; i++) {
+        struct mesh_entry *entry = mesh_outbox_find(run->mesh, run->seqs[i]);
+        if (!entry || entry->state != MESH_SIGNING)
+            continue;
+        if (!entry->body) {
+            entry->body = run->bodies[i].data;
+            run->bodies[i].data = NULL;
+        }
+        mesh_outbox_ready(run->mesh, entry);
+    }
+}
+
+static void hand_over(struct run *run)
+{
+    struct kos_mesh *mesh = run->mesh;
+    struct mesh_link *link = run->link ? mesh_link_find(mesh, run->link) : NULL;
+    struct mesh_session *session = link && !link->closing ? link->session : NULL;
+    if (run->link && !session) {
+        back_to_waiting(run);
+        return;
+    }
+    if (run->type == KLP_FRAME_BATCH)
+        mesh->counters.batches_out++;
+    for (uint32_t i = 0; i < run->count; i++) {
+        struct mesh_entry *entry = mesh_outbox_find(mesh, run->seqs[i]);
+        if (!entry || entry->state != MESH_SIGNING)
+            continue;
+        entry->state = MESH_SENT;
+        entry->link = run->link;
+        if (session)
+            mesh_outbox_sent(session, entry);
+    }
+    uint8_t *item = run->item;
+    run->item = NULL;
+    if (session)
+        mesh_session_queue(session, run->type, run->klass, item, run->item_len);
+    else
+        mesh_inbox_local(mesh, run->type, run->klass, item, run->item_len);
+}
+
+static void signed_run(struct kos_work *work)
+{
+    struct run *run = (struct run *)work;
+    struct kos_mesh *mesh = run->mesh;
+    if (!mesh_drop(mesh)) {
+        run_free(run);
+        return;
+    }
+    struct mesh_peer *peer = mesh_peer_find(mesh, &run->node);
+    peer->signing[run->klass] = false;
+    if (run->status < 0) {
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%u messages could not be signed: %s", run->count, kos_error_text(run->status));
+        for (uint32_t i = 0; i < run->count; i++) {
+            struct mesh_entry *entry = mesh_outbox_find(mesh, run->seqs[i]);
+            if (entry && entry->state == MESH_SIGNING)
+                mesh_outbox_fail(mesh, entry, run->status, "it could not be signed");
+        }
+    } else {
+        hand_over(run);
+    }
+    run_free(run);
+    mesh_peer_touch(peer);
+}
+
+/* ---- marking what was stored while no link was there ---- */
+
+struct marking {
+    struct kos_mesh *mesh;
+    struct klp_id node;
+    uint8_t klass;
+    uint32_t count;
+    uint64_t seqs[KLP_BATCH_MAX];
+};
+
+static void marked(void *arg, int32_t status)
+{
+    struct marking *marking = arg;
+    struct kos_mesh *mesh = marking->mesh;
+    if (!mesh_drop(mesh)) {
+        free(marking);
+        return;
+    }
+    struct mesh_peer *peer = mesh_peer_find(mesh, &marking->node);
+    peer->signing[marking->klass] = false;
+    for (uint32_t i = 0; i < marking->count; i++) {
+        struct mesh_entry *entry = mesh_outbox_find(mesh, marking->seqs[i]);
+        if (entry && status >= 0)
+            entry->handed = entry->resent = true;
+    }
+    free(marking);
+    mesh_peer_touch(peer);
+}
+
+static void mark(struct mesh_peer *peer, uint8_t klass)
+{
+    struct marking *marking = kos_new(sizeof *marking);
+    struct kos_tx *tx = kos_tx_begin(peer->mesh->store);
+    struct mesh_entry *entry;
+    marking->mesh = peer->mesh;
+    marking->node = peer->id;
+    marking->klass = klass;
+    DL_FOREACH(peer->waiting[klass], entry) {
+        uint8_t key[8];
+        if (entry->handed || marking->count == KLP_BATCH_MAX)
+            continue;
+        mesh_entry_key(entry->seq, key);
+        kos_tx_put(tx, "handed", kos_bytes(key, sizeof key), kos_bytes(NULL, 0));
+        marking->seqs[marking->count++] = entry->seq;
+    }
+    if (kos_tx_commit(tx, marked, marking) < 0) {
+        free(marking); /* the disk takes nothing: the next event of this peer tries again */
+        return;
+    }
+    mesh_hold(peer->mesh);
+    peer->signing[klass] = true;
+}
+
+/* ---- starting runs ---- */
+
+static bool take_entry(struct kos_mesh *mesh, struct mesh_peer *peer, struct run *run, struct mesh_entry *entry)
+{
+    uint8_t *body;
+    size_t len;
+    int32_t rc = mesh_entry_body(mesh, entry, &body, &len);
+    if (rc < 0) {
+        mesh_outbox_fail(mesh, entry, rc, "its text could not be read back from the store");
+        return false;
+    }
+    DL_DELETE(peer->waiting[entry->klass], entry);
+    entry->state = MESH_SIGNING;
+    run->seqs[run->count] = entry->seq;
+    run->bodies[run->count].data = body;
+    run->bodies[run->count].len = len;
+    run->count++;
+    return true;
+}
+
+static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t klass)
+{
+    struct kos_mesh *mesh = peer->mesh;
+    struct mesh_entry *entry, *next;
+    size_t bytes = 0;
+    struct klp_id signer = peer->waiting[klass]->signer;
+    struct kos_identity *identity = kos_keys_find(kos_trust_keys(mesh->trust), &signer);
+    if (!identity || !kos_identity_secret(identity)) {
+        mesh_outbox_fail(mesh, peer->waiting[klass], KOS_E_KEY, "the agent that was to sign it is gone from this node");
+        mesh_peer_touch(peer);
+        return;
+    }
+    struct run *run = kos_new(sizeof *run);
+    run->work.run = sign;
+    run->work.done = signed_run;
+    run->mesh = mesh;
+    run->node = peer->id;
+    run->link = session ? session->link->id : 0;
+    run->klass = klass;
+    run->secret = kos_identity_secret(identity);
+    DL_FOREACH_SAFE(peer->waiting[klass], entry, next) {
+        if (!entry->handed || !klp_id_eq(&entry->signer, &signer) || run->count == KLP_BATCH_MAX || (run->count && bytes + entry->bytes > MESH_RUN_BYTES))
+            break;
+        bytes += (size_t)entry->bytes;
+        if (!take_entry(mesh, peer, run, entry))
+            break;
+    }
+    if (!run->count) {
+        run_free(run);
+        mesh_peer_touch(peer);
+        return;
+    }
+    peer->signing[klass] = true;
+    if (session)
+        mesh_session_send_logs_for(session, &signer);
+    mesh_work(mesh, &run->work);
+}
+
+void mesh_sign_peer(struct mesh_peer *peer)
+{
+    struct kos_mesh *mesh = peer->mesh;
+    bool ourselves = klp_id_eq(&peer->id, &mesh->self);
+    struct mesh_session *session = ourselves ? NULL : mesh_peer_session(peer);
+    if (!mesh->started || mesh->stopping)
+        return;
+    if (!session && !ourselves) {
+        mesh_keep_want(peer);
+        return;
+    }
+    for (uint8_t klass = 0; klass < KLP_CLASSES; klass++) {
+        if (!peer->waiting[klass] || peer->signing[klass] || (session && session->queue[klass].bytes >= MESH_QUEUE_ROOM))
+            continue;
+        if (peer->waiting[klass]->handed)
+            start(peer, session, klass);
+        else
+            mark(peer, klass);
+    }
+}

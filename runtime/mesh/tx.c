@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A handler's transaction: state, messages and verdicts, all or nothing. What may not be sent shows at commit, with the
+ * sentence; nothing leaves before it is on disk.
+ */
+#include "mesh/mesh_private.h"
+
+#include <stdlib.h>
+
+struct settling {
+    struct settling *next;
+    uint64_t seq;
+    bool outcome, defer;
+    uint64_t retry_ms;
+};
+
+struct kos_mesh_tx {
+    struct kos_mesh *mesh;
+    struct kos_tx *store;
+    struct kos_error error;            /* code 0: none so far */
+    struct mesh_entry *entries;        /* linked by next, as an utlist DL */
+    struct settling *settlings;
+    uint64_t bytes;
+    void (*done)(void *arg, int32_t status);
+    void *arg;
+    uint32_t count;
+    uint32_t fanned;                   /* to "*" */
+    uint64_t *seqs;
+};
+
+struct kos_mesh_tx *kos_mesh_tx_begin(struct kos_mesh *mesh)
+{
+    struct kos_mesh_tx *tx = kos_new(sizeof *tx);
+    tx->mesh = mesh;
+    tx->store = kos_tx_begin(mesh->store);
+    return tx;
+}
+
+struct kos_tx *kos_mesh_tx_store(struct kos_mesh_tx *tx)
+{
+    return tx->store;
+}
+
+static void tx_free(struct kos_mesh_tx *tx)
+{
+    struct mesh_entry *entry, *next;
+    DL_FOREACH_SAFE(tx->entries, entry, next)
+        mesh_entry_free(entry);
+    while (tx->settlings) {
+        struct settling *settling = tx->settlings;
+        tx->settlings = settling->next;
+        free(settling);
+    }
+    free(tx->seqs);
+    free(tx);
+}
+
+void kos_mesh_tx_abort(struct kos_mesh_tx *tx)
+{
+    if (tx->store)
+        kos_tx_abort(tx->store);
+    tx_free(tx);
+}
+
+/* ---- sending ---- */
+
+/* Zeros of an id in a draft mean: none. */
+static bool given(const uint8_t id[KOS_ID_BYTES], struct klp_id *ret_id)
+{
+    memcpy(ret_id->b, id, sizeof ret_id->b);
+    return !mesh_id_zero(ret_id);
+}
+
+static int32_t check_draft(const struct kos_draft *draft, struct kos_error *error)
+{
+    struct klp_json payload;
+    struct klp_id id;
+    size_t offset = 0;
+    if (!given(draft->id, &id))
+        return kos_fail(error, KOS_E_INVALID, "a draft needs an id of its sender's choosing");
+    if (!draft->type || !draft->type[0] || strlen(draft->type) >= KLP_TYPE_MAX)
+        return kos_fail(error, KOS_E_INVALID, "a message type has 1 to %d characters", KLP_TYPE_MAX - 1);
+    if (draft->klass != KLP_CLASS_INTERACTIVE && draft->klass != KLP_CLASS_BULK)
+        return kos_fail(error, KOS_E_INVALID, "a message's class is 1 (interactive) or 2 (bulk), not %d", draft->klass);
+    if (draft->expires_in_ms < 1 || draft->expires_in_ms > KLP_MESSAGE_LIFE_MAX_MS)
+        return kos_fail(error, KOS_E_INVALID, "a message expires after 1 ms to 30 days, not %lld ms", (long long)draft->expires_in_ms);
+    int32_t rc = klp_json_read(draft->payload, KLP_MESSAGE_MAX, &payload, &offset);
+    if (rc < 0)
+        return kos_fail(error, rc, rc == KOS_E_LIMIT ? "the payload of %zu bytes is larger than a message may be (%d bytes)" : "the payload is not canonical JSON: byte %zu of at most %d", rc == KOS_E_LIMIT ? draft->payload.len : offset, KLP_MESSAGE_MAX);
+    if (payload.type != KLP_JSON_OBJECT)
+        return kos_fail(error, KOS_E_INVALID, "a payload is a JSON object");
+    return KOS_OK;
+}
+
+static int32_t may_send(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target, const struct klp_id *signer, struct kos_error *error)
+{
+    struct kos_policy_decision decision;
+    struct mesh_local_agent *agent = mesh_local_agent(mesh, signer);
+    struct kos_policy_request request = { .direction = KOS_OUTBOUND, .peer = target->node, .peer_name = "", .type = draft->type, .transport = "", .agent = agent ? agent->name : "", .size_bytes = draft->payload.len };
+    kos_trust_decide(mesh->trust, &request, &decision);
+    if (decision.code < 0)
+        return kos_fail(error, decision.code, "%s", decision.text);
+    double score = kos_trust_score(mesh->trust, target->has_agent ? &target->agent : &target->node);
+    if (draft->trust_required > score) {
+        char label[KLP_ID_TEXT], id[KLP_ID_TEXT];
+        klp_id_text(&target->node, id);
+        return kos_fail(error, KOS_E_TRUST, "%s has a trust score of %g here and %g is asked for: kosctl trust klp://node.%s %g would allow it", mesh_peer_label(mesh, &target->node, label), score, draft->trust_required, id, draft->trust_required);
+    }
+    return KOS_OK;
+}
+
+static int32_t make_room(struct kos_mesh_tx *tx, const struct mesh_entry *entry, const char *type)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    struct mesh_peer *peer = mesh_peer_find(mesh, &entry->node);
+    char label[KLP_ID_TEXT];
+    uint64_t per_target = mesh->limits.outbox_per_target_bytes;
+    struct kos_policy_limits limits;
+    struct kos_policy_request request = { .direction = KOS_OUTBOUND, .peer = entry->node, .peer_name = kos_trust_name_of(mesh->trust, &entry->node), .type = type, .transport = "", .agent = "", .score = kos_trust_score(mesh->trust, &entry->node) };
+    struct kos_policy *policy = kos_trust_policy(mesh->trust);
+    if (policy) {
+        kos_policy_limits(policy, &request, &limits);
+        if (limits.outbox_bytes && limits.outbox_bytes < per_target)
+            per_target = limits.outbox_bytes;
+    }
+    if (mesh->outbox_bytes + tx->bytes + entry->bytes > mesh->limits.outbox_bytes)
+        return kos_fail(&tx->error, KOS_E_BUSY, "the outbox is full: %llu bytes wait (limit outbox_bytes)", (unsigned long long)mesh->outbox_bytes);
+    if ((peer ? peer->bytes : 0) + entry->bytes > per_target)
+        return kos_fail(&tx->error, KOS_E_BUSY, "the outbox holds all it may for %s: %llu of %llu bytes (limit outbox_per_target_bytes)", mesh_peer_label(mesh, &entry->node, label), (unsigned long long)(peer ? peer->bytes : 0), (unsigned long long)per_target);
+    if (kos_store_count(mesh->store, "asked") >= MESH_ASKED_MAX)
+        return kos_fail(&tx->error, KOS_E_BUSY, "%d messages of this node may still be answered; no more can be sent before some expire", MESH_ASKED_MAX);
+    return KOS_OK;
+}
+
+static int32_t make_body(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target, struct kos_identity *signer, struct mesh_entry *entry, struct kos_error *error)
+{
+    char source[KLP_ADDRESS_MAX];
+    struct klp_message message = { .id = entry->id, .source_id = entry->signer, .target_id = target->has_agent ? target->agent : target->node };
+    size_t len = 0;
+    mesh_own_address(mesh, &entry->signer, source);
+    snprintf(message.type, sizeof message.type, "%s", draft->type);
+    message.source = kos_bytes_str(source);
+    message.target = kos_bytes_str(target->text);
+    message.event = kos_identity_event(signer);
+    message.created = kos_now_ms(mesh->env);
+    message.expires = entry->expires = message.created + draft->expires_in_ms;
+    message.has_reply_to = given(draft->reply_to, &message.reply_to);
+    message.trace = kos_bytes_str(draft->trace ? draft->trace : "");
+    message.payload = (struct klp_json){ KLP_JSON_OBJECT, draft->payload };
+    size_t cap = draft->payload.len + 4096;
+    entry->body = kos_new(cap);
+    int32_t rc = klp_message_make(&message, entry->body, cap, &len, error);
+    if (rc < 0)
+        return rc;
+    entry->bytes = len;
+    klp_sha256(kos_bytes(entry->body, len), &entry->digest);
+    return KOS_OK;
+}
+
+static int32_t prepare(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_entry *entry)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    struct mesh_target target;
+    struct klp_id id;
+    struct mesh_entry *twin;
+    int32_t rc = check_draft(draft, &tx->error);
+    if (rc < 0)
+        return rc;
+    entry->signer = given(draft->from_agent, &id) ? id : mesh->self;
+    memcpy(entry->id.b, draft->id, sizeof entry->id.b);
+    struct kos_identity *signer = kos_keys_find(kos_trust_keys(mesh->trust), &entry->signer);
+    if (!signer || !kos_identity_secret(signer))
+        return kos_fail(&tx->error, KOS_E_NOTFOUND, "the agent that is to sign %s is none of this node's", draft->type);
+    HASH_FIND(hh_id, mesh->entries_by_id, &entry->id, sizeof entry->id, twin);
+    if (twin)
+        return kos_fail(&tx->error, KOS_E_EXISTS, "a message with this id waits in the outbox already");
+    given(draft->target_id, &id);
+    if ((rc = mesh_route_resolve(mesh, draft->target, &id, &target, &tx->error)) < 0)
+        return rc;
+    entry->node = target.node;
+    if ((rc = may_send(mesh, draft, &target, &entry->signer, &tx->error)) < 0)
+        return rc;
+    if ((rc = make_body(mesh, draft, &target, signer, entry, &tx->error)) < 0)
+        return rc;
+    return make_room(tx, entry, draft->type);
+}
+
+static void send(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    if (tx->error.code)
+        return;
+    struct mesh_entry *entry = kos_new(sizeof *entry);
+    entry->klass = (uint8_t)draft->klass;
+    entry->owner = kos_strdup(owner ? owner : "");
+    entry->type = kos_strdup(draft->type ? draft->type : "");
+    entry->state = MESH_NEW;
+    if (prepare(tx, draft, entry) < 0) {
+        mesh_entry_free(entry);
+        return;
+    }
+    struct mesh_peer *peer = mesh_peer_find(mesh, &entry->node);
+    entry->seq = mesh->next_seq++;
+    entry->handed = klp_id_eq(&entry->node, &mesh->self) || (peer && mesh_peer_session(peer));
+    mesh_entry_put(tx->store, entry, kos_bytes(entry->body, (size_t)entry->bytes));
+    mesh_asked_put(tx->store, &entry->id, &entry->node, entry->expires);
+    tx->bytes += entry->bytes;
+    tx->count++;
+    DL_APPEND(tx->entries, entry);
+}
+
+/* To each peer with a session whom the policy allows it; what keeps one from having it is no error for the others. */
+static void send_to_all(struct kos_mesh_tx *tx, const struct kos_draft *draft)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    for (struct mesh_peer *peer = mesh->peers; peer && !tx->error.code; peer = peer->hh.next) {
+        struct kos_draft copy = *draft;
+        if (!mesh_peer_session(peer))
+            continue;
+        copy.target = "";
+        memcpy(copy.target_id, peer->id.b, sizeof copy.target_id);
+        kos_random(mesh->env, copy.id, sizeof copy.id);
+        send(tx, "", &copy);
+        if (tx->error.code == KOS_E_DENIED || tx->error.code == KOS_E_TRUST || tx->error.code == KOS_E_BUSY)
+            tx->error.code = KOS_OK;
+        else
+            tx->fanned++;
+    }
+}
+
+void kos_mesh_tx_send(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
+{
+    struct kos_draft own = { .size = 0 };
+    /* Who was built against an older header has a smaller struct: what it lacks is zero. */
+    memcpy(&own, draft, draft->size < sizeof own ? draft->size : sizeof own);
+    if (own.target && strcmp(own.target, "*") == 0)
+        send_to_all(tx, &own);
+    else
+        send(tx, owner, &own);
+}
+
+uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx)
+{
+    return tx->fanned;
+}
+
+/* ---- settling ---- */
+
+/* The error message that answers one which a handler refused. */
+static void answer_error(struct kos_mesh_tx *tx, const struct klp_message *message, const struct klp_id *agent, int32_t error, const char *text)
+{
+    struct klp_json_out out;
+    struct kos_bytes payload;
+    uint8_t data[4096];
+    char source[KLP_ADDRESS_MAX];
+    struct kos_draft draft = { .size = sizeof draft, .klass = KLP_CLASS_INTERACTIVE, .type = "ERROR", .target = source };
+    klp_json_begin(&out, data, sizeof data);
+    klp_json_object(&out);
+    klp_json_name(&out, "error");
+    klp_json_put_cstr(&out, kos_error_name(error < 0 ? error : KOS_E_DENIED));
+    klp_json_name(&out, "retry");
+    klp_json_put_bool(&out, kos_error_retry(error));
+    klp_json_name(&out, "text");
+    klp_json_put_cstr(&out, text);
+    klp_json_close(&out, '}');
+    if (klp_json_end(&out, &payload) < 0)
+        return;
+    snprintf(source, sizeof source, "%.*s", (int)message->source.len, (const char *)message->source.data);
+    kos_random(tx->mesh->env, draft.id, sizeof draft.id);
+    memcpy(draft.reply_to, message->id.b, sizeof draft.reply_to);
+    memcpy(draft.from_agent, agent->b, sizeof draft.from_agent);
+    memcpy(draft.target_id, message->source_id.b, sizeof draft.target_id);
+    draft.payload = payload;
+    draft.expires_in_ms = message->expires - kos_now_ms(tx->mesh->env);
+    if (draft.expires_in_ms < 60000)
+        draft.expires_in_ms = 60000;
+    struct kos_error before = tx->error;
+    send(tx, "", &draft);
+    /* That the answer may not be sent is no reason to keep the message. */
+    if (tx->error.code && !before.code) {
+        kos_log(tx->mesh->env, KOS_LOG_NOTICE, "mesh", "a refusal could not be answered: %s", tx->error.text);
+        tx->error = before;
+    }
+}
+
+static void reject(struct kos_mesh_tx *tx, struct mesh_open *open, int32_t error, const char *text)
+{
+    uint8_t *value;
+    size_t len;
+    struct mesh_stored stored;
+    struct klp_message message;
+    if (mesh_offer_value(tx->mesh, open, &value, &len) < 0)
+        return;
+    if (mesh_stored_unpack(kos_bytes(value, len), &stored) && klp_message_parse(stored.body, &message, NULL) >= 0 && strcmp(message.type, "ERROR") != 0) {
+        char cut[KLP_RECEIPT_TEXT_MAX];
+        snprintf(cut, sizeof cut, "%s", text && text[0] ? text : kos_error_text(error));
+        answer_error(tx, &message, &stored.agent, error, cut);
+    }
+    free(value);
+}
+
+void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    uint64_t seq = handle >> 1;
+    uint8_t key[8];
+    if (tx->error.code)
+        return;
+    struct mesh_entry *entry = handle & 1 ? mesh_outbox_find(mesh, seq) : NULL;
+    struct mesh_open *open = handle & 1 ? NULL : mesh_offer_find(mesh, seq);
+    bool known = handle & 1 ? entry && entry->state == MESH_ENDED : open && open->state == MESH_OPEN_OFFERED;
+    for (struct settling *settling = tx->settlings; settling; settling = settling->next)
+        known = known && !(settling->seq == seq);
+    if (!known) {
+        kos_fail(&tx->error, KOS_E_STATE, "message handle %llu is not open: it was settled before, or never offered", (unsigned long long)handle);
+        return;
+    }
+    if (verdict != KOS_ACCEPT && verdict != KOS_REJECT && verdict != KOS_DEFER) {
+        kos_fail(&tx->error, KOS_E_INVALID, "%d is no verdict", verdict);
+        return;
+    }
+    struct settling *settling = kos_new(sizeof *settling);
+    *settling = (struct settling){ .seq = seq, .outcome = handle & 1, .defer = verdict == KOS_DEFER, .retry_ms = retry_ms };
+    LL_APPEND(tx->settlings, settling);
+    if (verdict == KOS_DEFER)
+        return;
+    if (entry) {
+        mesh_entry_delete(tx->store, entry);
+        return;
+    }
+    if (verdict == KOS_REJECT)
+        reject(tx, open, error, text);
+    mesh_entry_key(seq, key);
+    kos_tx_delete(tx->store, "inbox", kos_bytes(key, sizeof key));
+}
+
+/* ---- commit ---- */
+
+/* Offered again only when its owner has been told that this transaction is through. */
+static void apply_defers(struct kos_mesh_tx *tx)
+{
+    for (struct settling *settling = tx->settlings; settling; settling = settling->next) {
+        struct mesh_entry *ended = settling->outcome ? mesh_outbox_find(tx->mesh, settling->seq) : NULL;
+        struct mesh_open *open = settling->outcome ? NULL : mesh_offer_find(tx->mesh, settling->seq);
+        if (settling->defer && ended)
+            mesh_outbox_again(tx->mesh, ended, settling->retry_ms);
+        else if (settling->defer && open)
+            mesh_offer_defer(tx->mesh, open, settling->retry_ms);
+    }
+}
+
+static void durable(void *arg, int32_t status)
+{
+    struct kos_mesh_tx *tx = arg;
+    struct kos_mesh *mesh = tx->mesh;
+    bool alive = mesh_drop(mesh);
+    for (uint32_t i = 0; alive && status >= 0 && i < tx->count; i++) {
+        struct mesh_entry *entry = mesh_outbox_find(mesh, tx->seqs[i]);
+        if (entry && entry->state == MESH_NEW)
+            mesh_outbox_ready(mesh, entry);
+    }
+    if (alive && status >= 0)
+        apply_defers(tx);
+    if (tx->done)
+        tx->done(tx->arg, status);
+    tx_free(tx);
+}
+
+static void apply(struct kos_mesh_tx *tx)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    struct mesh_entry *entry, *next;
+    uint32_t at = 0;
+    tx->seqs = kos_new((tx->count ? tx->count : 1) * sizeof *tx->seqs);
+    DL_FOREACH_SAFE(tx->entries, entry, next) {
+        DL_DELETE(tx->entries, entry);
+        tx->seqs[at++] = entry->seq;
+        mesh_outbox_add(mesh, entry);
+    }
+    for (struct settling *settling = tx->settlings; settling; settling = settling->next) {
+        struct mesh_entry *ended = settling->outcome ? mesh_outbox_find(mesh, settling->seq) : NULL;
+        struct mesh_open *open = settling->outcome ? NULL : mesh_offer_find(mesh, settling->seq);
+        if (ended && !settling->defer)
+            mesh_outbox_noted(mesh, ended);
+        else if (open && !settling->defer)
+            mesh_offer_remove(mesh, open);
+    }
+}
+
+int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error)
+{
+    if (tx->error.code) {
+        int32_t code = tx->error.code;
+        if (ret_error)
+            *ret_error = tx->error;
+        kos_mesh_tx_abort(tx);
+        return code;
+    }
+    tx->done = done;
+    tx->arg = arg;
+    struct kos_tx *store = tx->store;
+    tx->store = NULL;
+    int32_t rc = kos_tx_commit(store, durable, tx);
+    if (rc < 0) {
+        kos_fail(ret_error, rc, "the store takes nothing now: %s", kos_error_text(rc));
+        tx_free(tx);
+        return rc;
+    }
+    mesh_hold(tx->mesh);
+    apply(tx);
+    return KOS_OK;
+}
