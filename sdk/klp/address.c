@@ -84,7 +84,8 @@ static int32_t parse_name(const struct cursor *c, struct kos_bytes text, char re
 {
     int32_t err = klp_name_parse(text, ret_name);
     if (err == KOS_E_LIMIT)
-        return kos_fail(c->error, KOS_E_LIMIT, "the name in the address has %zu characters, more than %d", text.len, KLP_NAME_MAX);
+        return kos_fail(c->error, KOS_E_LIMIT, "the name in the address has %zu characters, more than %d", text.len,
+                        KLP_NAME_MAX);
     if (err < 0)
         return bad(c, text.data, "a name is labels of 1 to 63 letters, digits and inner hyphens, with dots between");
     return 0;
@@ -130,7 +131,8 @@ static bool looks_like_id(const char *name)
     return strlen(name) == ID_CHARS && strspn(name, "abcdefghijklmnopqrstuvwxyz234567") == ID_CHARS;
 }
 
-static int32_t id_or_name(const struct cursor *c, struct kos_bytes text, int32_t kind, int32_t name_form, struct klp_address *address)
+static int32_t id_or_name(const struct cursor *c, struct kos_bytes text, int32_t kind, int32_t name_form,
+                          struct klp_address *address)
 {
     int32_t err = parse_name(c, text, address->name);
     if (err < 0)
@@ -148,7 +150,8 @@ static int32_t id_or_name(const struct cursor *c, struct kos_bytes text, int32_t
 
 static int32_t parse_klp(const struct cursor *c, struct kos_bytes rest, struct klp_address *address)
 {
-    struct kos_bytes authority = until(rest, '/'), path = kos_bytes(rest.data + authority.len, rest.len - authority.len);
+    struct kos_bytes authority = until(rest, '/');
+    struct kos_bytes path = kos_bytes(rest.data + authority.len, rest.len - authority.len);
     struct kos_bytes word = until(authority, '.');
     char lower[8] = "";
     int32_t kind;
@@ -158,7 +161,8 @@ static int32_t parse_klp(const struct cursor *c, struct kos_bytes rest, struct k
         return bad(c, word.data, "klp:// is followed by node., agent., doc. or policy.");
     if (word.len == authority.len)
         return bad(c, word.data + word.len, "a dot and a name or an id must follow");
-    int32_t err = id_or_name(c, kos_bytes(word.data + word.len + 1, authority.len - word.len - 1), kind, KLP_ADDRESS_NAME, address);
+    int32_t err = id_or_name(c, kos_bytes(word.data + word.len + 1, authority.len - word.len - 1), kind,
+                             KLP_ADDRESS_NAME, address);
     return err < 0 ? err : parse_path(c, path, address->path);
 }
 
@@ -235,7 +239,8 @@ static int32_t parse_agent(const struct cursor *c, struct kos_bytes rest, struct
 {
     struct kos_bytes label = until(rest, '.');
     if (label.len == rest.len)
-        return bad(c, rest.data + rest.len, "agent:// is followed by NAME.0xPREFIX; by name alone an agent is klp://agent.NAME");
+        return bad(c, rest.data + rest.len,
+                   "agent:// is followed by NAME.0xPREFIX; by name alone an agent is klp://agent.NAME");
     int32_t err = parse_name(c, label, address->name);
     if (err < 0)
         return err;
@@ -254,7 +259,8 @@ int32_t klp_address_parse(struct kos_bytes text, struct klp_address *ret_address
     struct kos_bytes rest = c.text;
     int32_t err;
     if (text.len >= KLP_ADDRESS_MAX)
-        return kos_fail(ret_error, KOS_E_LIMIT, "the address has %zu characters, more than %d", text.len, KLP_ADDRESS_MAX - 1);
+        return kos_fail(ret_error, KOS_E_LIMIT, "the address has %zu characters, more than %d", text.len,
+                        KLP_ADDRESS_MAX - 1);
     if (scheme(&rest, "klp://"))
         err = parse_klp(&c, rest, &address);
     else if (scheme(&rest, "peer://"))
@@ -285,7 +291,8 @@ int32_t klp_address_format(const struct klp_address *address, char *ret_text, si
             len = snprintf(out, sizeof out, "klp://%s.%s%s", kind, address->name, address->path);
         break;
     case KLP_ADDRESS_HOST: /* always with its port: without one, a name would be a node's */
-        len = snprintf(out, sizeof out, strchr(address->name, ':') ? "peer://[%s]:%u" : "peer://%s:%u", address->name, (unsigned)address->port);
+        len = snprintf(out, sizeof out, strchr(address->name, ':') ? "peer://[%s]:%u" : "peer://%s:%u", address->name,
+                       (unsigned)address->port);
         break;
     case KLP_ADDRESS_PEER:
         len = snprintf(out, sizeof out, "peer://%s", address->name);

@@ -60,7 +60,8 @@ START_TEST(base64_strict)
 {
     uint8_t out[8] = { 0xaa, 0xaa };
     size_t len = 99;
-    const char *bad[] = { "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Z===", "====", "=Zg=", "Zg==Zg==", "Zm9v\n", "Zm-v", "Zm_v", " Zg=", "Z=g=", "Zm9v====" };
+    const char *bad[] = { "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Z===", "====", "=Zg=", "Zg==Zg==", "Zm9v\n", "Zm-v",
+                          "Zm_v", " Zg=", "Z=g=", "Zm9v====" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         ck_assert_msg(klp_unbase64(s(bad[i]), out, sizeof out, &len) == KOS_E_SYNTAX, "%s", bad[i]);
     ck_assert_int_eq(klp_unbase64(s("Zm9v"), out, 2, &len), KOS_E_LIMIT);

@@ -77,7 +77,8 @@ void klp_hmac_sha256(struct kos_bytes key, const struct kos_bytes *pieces, size_
     klp_wipe(&digest, sizeof digest);
 }
 
-int32_t klp_hkdf_sha256(struct kos_bytes salt, struct kos_bytes ikm, struct kos_bytes info, uint8_t *ret_okm, size_t len)
+int32_t klp_hkdf_sha256(struct kos_bytes salt, struct kos_bytes ikm, struct kos_bytes info, uint8_t *ret_okm,
+                        size_t len)
 {
     if (len > 255 * KLP_DIGEST_LEN)
         return KOS_E_LIMIT;
@@ -122,7 +123,8 @@ void klp_aead_free(struct klp_aead *aead)
 }
 
 /* Nonce, associated data, text: everything but the tag. */
-static bool aead_run(struct klp_aead *aead, int encrypt, const uint8_t *nonce, struct kos_bytes ad, struct kos_bytes in, uint8_t *out)
+static bool aead_run(struct klp_aead *aead, int encrypt, const uint8_t *nonce, struct kos_bytes ad,
+                     struct kos_bytes in, uint8_t *out)
 {
     int n;
     if (EVP_CipherInit_ex(aead->ctx, NULL, NULL, NULL, nonce, encrypt) != 1)
@@ -132,7 +134,8 @@ static bool aead_run(struct klp_aead *aead, int encrypt, const uint8_t *nonce, s
     return !in.len || (EVP_CipherUpdate(aead->ctx, out, &n, in.data, (int)in.len) == 1 && n == (int)in.len);
 }
 
-int32_t klp_aead_seal(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes plain, uint8_t *out)
+int32_t klp_aead_seal(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes plain,
+                      uint8_t *out)
 {
     uint8_t none[AEAD_TAG];
     int n;
@@ -144,7 +147,8 @@ int32_t klp_aead_seal(struct klp_aead *aead, const uint8_t nonce[12], struct kos
     return 0;
 }
 
-int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes sealed, uint8_t *out)
+int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes sealed,
+                      uint8_t *out)
 {
     uint8_t none[AEAD_TAG], tag[AEAD_TAG];
     int n;

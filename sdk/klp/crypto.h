@@ -53,7 +53,8 @@ void klp_sha256(struct kos_bytes data, struct klp_digest *ret_digest);
 void klp_sha256v(const struct kos_bytes *pieces, size_t count, struct klp_digest *ret_digest);
 /* HMAC-SHA256 (RFC 2104) and HKDF-SHA256 (RFC 5869). klp_hkdf: KOS_E_LIMIT when len > 255 * 32. */
 void klp_hmac_sha256(struct kos_bytes key, const struct kos_bytes *pieces, size_t count, uint8_t ret_mac[32]);
-int32_t klp_hkdf_sha256(struct kos_bytes salt, struct kos_bytes ikm, struct kos_bytes info, uint8_t *ret_okm, size_t len);
+int32_t klp_hkdf_sha256(struct kos_bytes salt, struct kos_bytes ikm, struct kos_bytes info, uint8_t *ret_okm,
+                        size_t len);
 
 /* AES-256-GCM (NIST SP 800-38D), 96-bit nonce, 16-byte tag at the end of the ciphertext. A context
  * is bound to one key and reused for many records: making one costs more than a small record.
@@ -61,8 +62,10 @@ int32_t klp_hkdf_sha256(struct kos_bytes salt, struct kos_bytes ikm, struct kos_
 struct klp_aead;
 struct klp_aead *klp_aead_new(const uint8_t key[32]);
 void klp_aead_free(struct klp_aead *aead);
-int32_t klp_aead_seal(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes plain, uint8_t *out /* plain.len + 16 */);
-int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes sealed, uint8_t *out /* sealed.len - 16 */);
+int32_t klp_aead_seal(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes plain,
+                      uint8_t *out /* plain.len + 16 */);
+int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes sealed,
+                      uint8_t *out /* sealed.len - 16 */);
 
 /* X25519 (RFC 7748). Agreement with an all-zero result is refused with KOS_E_KEY. */
 void klp_x25519_public(const uint8_t secret[32], uint8_t ret_public[32]);
@@ -70,8 +73,9 @@ int32_t klp_x25519(const uint8_t secret[32], const uint8_t public_key[32], uint8
 
 int32_t klp_secret_generate(int32_t alg, struct klp_random random, struct klp_secret *ret_secret);
 int32_t klp_secret_public(const struct klp_secret *secret, struct klp_public *ret_public);
-/* Checks that a public key may be an identity: right length, on the curve, canonical encoding, not
- * of small order. KOS_E_KEY. Every parser of keys in libklp has called it before you see the key. */
+/* Checks that a public key may be an identity: right length, on the curve, canonical encoding, of prime
+ * order (so neither of small order nor mixed with it). KOS_E_KEY. Every parser of keys in libklp has
+ * called it before you see the key. */
 int32_t klp_public_check(const struct klp_public *key);
 /* Multikey text: multibase z (base58btc) over multicodec ed25519-pub 0xed01 or p256-pub 0x8024. */
 int32_t klp_public_text(const struct klp_public *key, char ret_text[KLP_KEY_TEXT_MAX]);
@@ -90,7 +94,8 @@ int32_t klp_x25519_parse(struct kos_bytes text, uint8_t ret_key[32]);
 #define KLP_TAG_STATEMENT "klp-statement/1"
 #define KLP_TAG_NOISE     "klp-noise/1"
 #define KLP_TAG_AUDIT     "klp-audit/1"
-int32_t klp_sign(const struct klp_secret *secret, const char *tag, struct kos_bytes body, uint8_t ret_signature[KLP_SIGNATURE_LEN]);
+int32_t klp_sign(const struct klp_secret *secret, const char *tag, struct kos_bytes body,
+                 uint8_t ret_signature[KLP_SIGNATURE_LEN]);
 int32_t klp_verify(const struct klp_public *key, const char *tag, struct kos_bytes body, struct kos_bytes signature);
 /* The primitives without the rule, for test vectors and other protocols' plugins. */
 int32_t klp_sign_raw(const struct klp_secret *secret, struct kos_bytes data, uint8_t ret_signature[KLP_SIGNATURE_LEN]);

@@ -177,10 +177,12 @@ START_TEST(p256_rfc6979)
     unhex("0360fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6", point, 33);
     ck_assert_mem_eq(key.b, point, 33);
     ck_assert_int_eq(klp_sign_raw(&secret, s("test"), sig), 0);
-    unhex("f1abb023518351cd71d881567b1ea663ed3efcf6c5132b354f28d3b0b7d38367019f4113742a2b14bd25926b49c649155f267e60d3814b4c0cc84250e46f0083", want, 64);
+    unhex("f1abb023518351cd71d881567b1ea663ed3efcf6c5132b354f28d3b0b7d38367"
+          "019f4113742a2b14bd25926b49c649155f267e60d3814b4c0cc84250e46f0083", want, 64);
     ck_assert_mem_eq(sig, want, 64);
     ck_assert_int_eq(klp_sign_raw(&secret, s("sample"), sig), 0);
-    unhex("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8", want, 64);
+    unhex("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"
+          "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8", want, 64);
     ck_assert_mem_eq(sig, want, 32);
     ck_assert_mem_ne(sig + 32, want + 32, 32);
     ck_assert_int_eq(klp_verify_raw(&key, s("sample"), kos_bytes(sig, 64)), 0);
@@ -241,9 +243,11 @@ START_TEST(multikey_refused)
 {
     struct klp_public key;
     const char *bad[] = {
-        "", "z", "z6Mk", "6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp", "f6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp",
+        "", "z", "z6Mk", "6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp",
+        "f6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp",
         "z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooW0", "z16MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp",
-        "z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp ", "z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWpppppppppppppppppp",
+        "z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp ",
+        "z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWpppppppppppppppppp",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         ck_assert_msg(klp_public_parse(s(bad[i]), &key) == KOS_E_KEY, "%s", bad[i]);
@@ -255,4 +259,5 @@ START_TEST(multikey_refused)
 }
 END_TEST
 
-TESTS("klp/crypto", sha256, hkdf_bounds, aead, x25519, sign, signed_bytes, p256_rfc6979, p256_bad_keys, ed25519_bad_keys, multikey_refused)
+TESTS("klp/crypto", sha256, hkdf_bounds, aead, x25519, sign, signed_bytes, p256_rfc6979, p256_bad_keys,
+      ed25519_bad_keys, multikey_refused)

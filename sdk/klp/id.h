@@ -9,7 +9,12 @@
 
 #include <klp/crypto.h>
 
-enum { KLP_ID_LEN = 16, KLP_ID_TEXT = 27 /* 26 characters and NUL */, KLP_ID_HEX = 35 /* 0x, 32 digits, NUL */, KLP_DID_TEXT = 35 };
+enum {
+    KLP_ID_LEN = 16,
+    KLP_ID_TEXT = 27,  /* 26 characters and NUL */
+    KLP_ID_HEX = 35,   /* 0x, 32 digits, NUL */
+    KLP_DID_TEXT = 35, /* did:klp:, 26 characters, NUL */
+};
 
 enum klp_kind { KLP_KIND_NODE = 1, KLP_KIND_AGENT = 2, KLP_KIND_DOC = 3, KLP_KIND_POLICY = 4 };
 

@@ -105,7 +105,8 @@ START_TEST(prefixes)
         ck_assert(klp_id_prefix_match(&prefix, &id));
         ck_assert(!klp_id_prefix_match(&prefix, &near));
     }
-    const char *bad[] = { "", "0x", "0x9", "9f3a", "0x9g", "0x9f3a00000000000000000000000000011", "did:klp:", "home.kai", "0x 9" };
+    const char *bad[] = { "", "0x", "0x9", "9f3a", "0x9g", "0x9f3a00000000000000000000000000011", "did:klp:",
+                          "home.kai", "0x 9" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         ck_assert_msg(klp_id_prefix_parse(s(bad[i]), &prefix) == KOS_E_SYNTAX, "%s", bad[i]);
 }

@@ -14,7 +14,10 @@
 enum { KLP_JSON_DEPTH_MAX = 32, KLP_MESSAGE_MAX = 1 << 20, KLP_JSON_NUMBER_TEXT = 32 };
 #define KLP_JSON_INT_MAX INT64_C(9007199254740991)
 
-enum klp_json_type { KLP_JSON_NONE = 0, KLP_JSON_NULL, KLP_JSON_BOOL, KLP_JSON_INT, KLP_JSON_DOUBLE, KLP_JSON_STRING, KLP_JSON_ARRAY, KLP_JSON_OBJECT };
+enum klp_json_type {
+    KLP_JSON_NONE = 0, KLP_JSON_NULL, KLP_JSON_BOOL, KLP_JSON_INT, KLP_JSON_DOUBLE, KLP_JSON_STRING, KLP_JSON_ARRAY,
+    KLP_JSON_OBJECT
+};
 
 /* A value: its type and its exact bytes (quotes and braces included). A zeroed struct is KLP_JSON_NONE: absent. */
 struct klp_json {
@@ -84,7 +87,9 @@ size_t klp_json_number(double number, char ret_text[KLP_JSON_NUMBER_TEXT]);
 
 /* The slow way in for loose JSON (files, HTTP, people): any RFC 8259 text to canonical bytes, malloc'ed into
  * *ret_data (caller frees). Duplicate names, lone surrogates, U+0000, numbers that read as integers
- * beyond 2^53-1, and depth beyond KLP_JSON_DEPTH_MAX are refused. `max_bytes` bounds what comes in and what goes out. */
-int32_t klp_json_canonicalise(struct kos_bytes loose, size_t max_bytes, uint8_t **ret_data, size_t *ret_len, struct kos_error *ret_error);
+ * beyond 2^53-1, and depth beyond KLP_JSON_DEPTH_MAX are refused. `max_bytes` bounds what comes in
+ * and what goes out. */
+int32_t klp_json_canonicalise(struct kos_bytes loose, size_t max_bytes, uint8_t **ret_data, size_t *ret_len,
+                              struct kos_error *ret_error);
 
 #endif

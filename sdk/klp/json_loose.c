@@ -92,7 +92,8 @@ static int32_t write_value(struct klp_json_out *out, const json_t *value, int de
     return KOS_E_INTERNAL;
 }
 
-static int32_t write_all(const json_t *root, size_t max_bytes, uint8_t **ret_data, size_t *ret_len, struct kos_error *ret_error)
+static int32_t write_all(const json_t *root, size_t max_bytes, uint8_t **ret_data, size_t *ret_len,
+                         struct kos_error *ret_error)
 {
     struct klp_json_out out;
     struct kos_bytes text;
@@ -102,7 +103,8 @@ static int32_t write_all(const json_t *root, size_t max_bytes, uint8_t **ret_dat
         return err;
     size_t len = out.len;
     if (len > max_bytes)
-        return kos_fail(ret_error, KOS_E_LIMIT, "the JSON text has %zu bytes in canonical form, more than the %zu allowed", len, max_bytes);
+        return kos_fail(ret_error, KOS_E_LIMIT,
+                        "the JSON text has %zu bytes in canonical form, more than the %zu allowed", len, max_bytes);
     uint8_t *data = malloc(len);
     if (!data)
         return kos_fail(ret_error, KOS_E_NOMEM, "there is not enough memory for %zu bytes of JSON", len);
@@ -120,16 +122,20 @@ static int32_t write_all(const json_t *root, size_t max_bytes, uint8_t **ret_dat
     return 0;
 }
 
-int32_t klp_json_canonicalise(struct kos_bytes loose, size_t max_bytes, uint8_t **ret_data, size_t *ret_len, struct kos_error *ret_error)
+int32_t klp_json_canonicalise(struct kos_bytes loose, size_t max_bytes, uint8_t **ret_data, size_t *ret_len,
+                              struct kos_error *ret_error)
 {
     json_error_t fault;
     const uint8_t *nul = loose.len ? memchr(loose.data, 0, loose.len) : NULL;
     if (loose.len > max_bytes)
-        return kos_fail(ret_error, KOS_E_LIMIT, "the JSON text has %zu bytes, more than the %zu allowed", loose.len, max_bytes);
+        return kos_fail(ret_error, KOS_E_LIMIT, "the JSON text has %zu bytes, more than the %zu allowed", loose.len,
+                        max_bytes);
     if (nul) /* after a complete value jansson takes it for the end, and what follows would go unseen */
-        return kos_fail(ret_error, KOS_E_SYNTAX, "byte %zu is 0, which JSON text never has", (size_t)(nul - loose.data) + 1);
+        return kos_fail(ret_error, KOS_E_SYNTAX, "byte %zu is 0, which JSON text never has",
+                        (size_t)(nul - loose.data) + 1);
     /* jansson takes a NULL buffer for a wrong argument, not for an empty text */
-    json_t *root = json_loadb(loose.data ? (const char *)loose.data : "", loose.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
+    json_t *root = json_loadb(loose.data ? (const char *)loose.data : "", loose.len,
+                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
     if (!root) {
         for (char *p = fault.text; *p; p++) /* it quotes the text, which a stranger may have written */
             *p = *p >= ' ' && *p <= '~' ? *p : '?';

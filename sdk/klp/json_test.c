@@ -37,11 +37,16 @@ static struct klp_json parse(const char *text)
 START_TEST(accepted)
 {
     const char *good[] = {
-        "{}", "[]", "\"\"", "0", "-1", "9007199254740991", "-9007199254740991", "0.5", "-0.5", "1e+21", "1e-7", "1.5e+300",
-        "0.000001", "5e-324", "1.7976931348623157e+308", "5.684341886080802e-14", "true", "false", "null", "[null,true]",
-        "{\"a\":1}", "{\"a\":1,\"b\":[1,2,{\"c\":\"d\"}]}", "{\"\":1,\"\\n\":2,\" \":3,\"A\":4,\"a\":5,\"aa\":6,\"b\":7}",
-        "\"\\b\\t\\n\\f\\r\\\"\\\\/\x7f\"", "\"\\u0001\\u001f\\u000b\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\xef\xbf\xbf\"",
-        "{\"\xf0\x9f\x98\x80\":1,\"\xef\xac\xb3\":2}", "\"a string that is a good deal longer than eight bytes \\\" and goes on\"",
+        "{}", "[]", "\"\"", "0", "-1", "9007199254740991", "-9007199254740991", "0.5", "-0.5", "1e+21", "1e-7",
+        "1.5e+300",
+        "0.000001", "5e-324", "1.7976931348623157e+308", "5.684341886080802e-14", "true", "false", "null",
+        "[null,true]",
+        "{\"a\":1}", "{\"a\":1,\"b\":[1,2,{\"c\":\"d\"}]}",
+        "{\"\":1,\"\\n\":2,\" \":3,\"A\":4,\"a\":5,\"aa\":6,\"b\":7}",
+        "\"\\b\\t\\n\\f\\r\\\"\\\\/\x7f\"", "\"\\u0001\\u001f\\u000b\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"",
+        "\"\xef\xbf\xbf\"",
+        "{\"\xf0\x9f\x98\x80\":1,\"\xef\xac\xb3\":2}",
+        "\"a string that is a good deal longer than eight bytes \\\" and goes on\"",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         size_t offset = 0;
@@ -53,24 +58,38 @@ END_TEST
 START_TEST(refused)
 {
     static const struct { const char *text; size_t offset; } bad[] = {
-        { "", 0 }, { " 1", 0 }, { "1 ", 1 }, { "[1, 2]", 3 }, { "{\"a\" :1}", 4 }, { "{ }", 1 }, { "[1,]", 3 }, { "[,1]", 1 }, { "[1 2]", 2 },
-        { "{\"a\":1,}", 7 }, { "{,}", 1 }, { "{\"a\"}", 4 }, { "{\"a\":}", 5 }, { "{1:2}", 1 }, { "[", 1 }, { "{", 1 }, { "]", 0 }, { "[}", 1 },
-        { "{\"a\":1]", 6 }, { "[]]", 2 }, { "[][]", 2 }, { "\"", 1 }, { "\"abc", 4 }, { "\"\\", 1 }, { "nul", 0 }, { "True", 0 }, { "nulll", 4 },
-        { "+1", 0 }, { "-", 0 }, { "-0", 0 }, { "01", 0 }, { "-01", 0 }, { "00", 0 }, { "1.", 0 }, { ".5", 0 }, { "1.0", 0 }, { "1.50", 0 }, { "1e5", 0 },
-        { "1E+21", 0 }, { "1e21", 0 }, { "1e+021", 0 }, { "1e+20", 0 }, { "0.0000001", 0 }, { "-0.0", 0 }, { "1e400", 0 }, { "1e+400", 0 }, { "1e-400", 0 },
-        { "9007199254740992", 0 }, { "-9007199254740992", 0 }, { "9007199254740993", 0 }, { "100000000000000000000", 0 },
-        { "123456789012345678901234567890", 0 }, { "0.1000000000000000055511151231257827", 0 }, { "1.2.3", 0 }, { "1e+5e+5", 0 }, { "--1", 0 }, { "1-1", 1 },
+        { "", 0 }, { " 1", 0 }, { "1 ", 1 }, { "[1, 2]", 3 }, { "{\"a\" :1}", 4 }, { "{ }", 1 }, { "[1,]", 3 },
+        { "[,1]", 1 }, { "[1 2]", 2 },
+        { "{\"a\":1,}", 7 }, { "{,}", 1 }, { "{\"a\"}", 4 }, { "{\"a\":}", 5 }, { "{1:2}", 1 }, { "[", 1 }, { "{", 1 },
+        { "]", 0 }, { "[}", 1 },
+        { "{\"a\":1]", 6 }, { "[]]", 2 }, { "[][]", 2 }, { "\"", 1 }, { "\"abc", 4 }, { "\"\\", 1 }, { "nul", 0 },
+        { "True", 0 }, { "nulll", 4 },
+        { "+1", 0 }, { "-", 0 }, { "-0", 0 }, { "01", 0 }, { "-01", 0 }, { "00", 0 }, { "1.", 0 }, { ".5", 0 },
+        { "1.0", 0 }, { "1.50", 0 }, { "1e5", 0 },
+        { "1E+21", 0 }, { "1e21", 0 }, { "1e+021", 0 }, { "1e+20", 0 }, { "0.0000001", 0 }, { "-0.0", 0 },
+        { "1e400", 0 }, { "1e+400", 0 }, { "1e-400", 0 },
+        { "9007199254740992", 0 }, { "-9007199254740992", 0 }, { "9007199254740993", 0 },
+        { "100000000000000000000", 0 },
+        { "123456789012345678901234567890", 0 }, { "0.1000000000000000055511151231257827", 0 }, { "1.2.3", 0 },
+        { "1e+5e+5", 0 }, { "--1", 0 }, { "1-1", 1 },
         { "5.6843418860808015e-14", 0 }, { "NaN", 0 }, { "Infinity", 0 },
-        { "\"\\/\"", 1 }, { "\"\\u0041\"", 1 }, { "\"\\u000A\"", 1 }, { "\"\\u000a\"", 1 }, { "\"\\u001F\"", 1 }, { "\"\\u0000\"", 1 }, { "\"\\u0020\"", 1 },
-        { "\"\\ud83d\\ude00\"", 1 }, { "\"\\ud800\"", 1 }, { "\"\\x\"", 1 }, { "\"\\u00\"", 1 }, { "\"\\u001\"", 1 }, { "\"\n\"", 1 }, { "\"abcdefghij\x1f\"", 11 },
-        { "\"\x80\"", 1 }, { "\"\xc0\x80\"", 1 }, { "\"\xc1\xbf\"", 1 }, { "\"\xe0\x80\x80\"", 1 }, { "\"\xed\xa0\x80\"", 1 }, { "\"\xf0\x80\x80\x80\"", 1 },
-        { "\"\xf4\x90\x80\x80\"", 1 }, { "\"\xf5\x80\x80\x80\"", 1 }, { "\"\xff\"", 1 }, { "\"\xc3\"", 1 }, { "\"\xe2\x82\"", 1 }, { "\"\xc3", 1 }, { "\"\xf0\x9f\x98", 1 },
-        { "\xef\xbb\xbf{}", 0 }, { "{\"a\":1,\"a\":1}", 7 }, { "{\"b\":1,\"a\":1}", 7 }, { "{\"aa\":1,\"a\":1}", 8 }, { "{\"a\":1,\"\\n\":1}", 7 },
-        { "{\"\xef\xac\xb3\":2,\"\xf0\x9f\x98\x80\":1}", 9 }, { "{\"\xc3\xa9\":1,\"\xc3\xa9\":1}", 8 }, { "/**/1", 0 }, { "'a'", 0 },
+        { "\"\\/\"", 1 }, { "\"\\u0041\"", 1 }, { "\"\\u000A\"", 1 }, { "\"\\u000a\"", 1 }, { "\"\\u001F\"", 1 },
+        { "\"\\u0000\"", 1 }, { "\"\\u0020\"", 1 },
+        { "\"\\ud83d\\ude00\"", 1 }, { "\"\\ud800\"", 1 }, { "\"\\x\"", 1 }, { "\"\\u00\"", 1 }, { "\"\\u001\"", 1 },
+        { "\"\n\"", 1 }, { "\"abcdefghij\x1f\"", 11 },
+        { "\"\x80\"", 1 }, { "\"\xc0\x80\"", 1 }, { "\"\xc1\xbf\"", 1 }, { "\"\xe0\x80\x80\"", 1 },
+        { "\"\xed\xa0\x80\"", 1 }, { "\"\xf0\x80\x80\x80\"", 1 },
+        { "\"\xf4\x90\x80\x80\"", 1 }, { "\"\xf5\x80\x80\x80\"", 1 }, { "\"\xff\"", 1 }, { "\"\xc3\"", 1 },
+        { "\"\xe2\x82\"", 1 }, { "\"\xc3", 1 }, { "\"\xf0\x9f\x98", 1 },
+        { "\xef\xbb\xbf{}", 0 }, { "{\"a\":1,\"a\":1}", 7 }, { "{\"b\":1,\"a\":1}", 7 }, { "{\"aa\":1,\"a\":1}", 8 },
+        { "{\"a\":1,\"\\n\":1}", 7 },
+        { "{\"\xef\xac\xb3\":2,\"\xf0\x9f\x98\x80\":1}", 9 }, { "{\"\xc3\xa9\":1,\"\xc3\xa9\":1}", 8 }, { "/**/1", 0 },
+        { "'a'", 0 },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         size_t offset = 9999;
-        ck_assert_msg(read_bytes(bad[i].text, strlen(bad[i].text), &offset) == KOS_E_CANONICAL, "%s: accepted", bad[i].text);
+        ck_assert_msg(read_bytes(bad[i].text, strlen(bad[i].text), &offset) == KOS_E_CANONICAL, "%s: accepted",
+                      bad[i].text);
         ck_assert_msg(offset == bad[i].offset, "%s: offset %zu, not %zu", bad[i].text, offset, bad[i].offset);
     }
     ck_assert_int_eq(read_bytes("\"a\0b\"", 5, NULL), KOS_E_CANONICAL);
@@ -111,7 +130,8 @@ END_TEST
  * in what the writer would not write: what passes is its own canonical form. */
 START_TEST(mutations)
 {
-    static const char text[] = "{\"a\":[1,-2.5,\"x\\n\xc3\xa9\",{\"b\":null}],\"c\":{\"d\":1e+21,\"\xe2\x82\xac\":true},\"\xf0\x9f\x98\x80\":\"\"}";
+    static const char text[] = "{\"a\":[1,-2.5,\"x\\n\xc3\xa9\",{\"b\":null}],"
+                               "\"c\":{\"d\":1e+21,\"\xe2\x82\xac\":true},\"\xf0\x9f\x98\x80\":\"\"}";
     size_t len = sizeof text - 1;
     ck_assert_int_eq(read_bytes(text, len, NULL), 0);
     for (size_t i = 0; i < len; i++)
@@ -135,7 +155,9 @@ END_TEST
 
 START_TEST(walk)
 {
-    struct klp_json doc = parse("{\"arr\":[1,[2],{\"x\":\"]\"},\"a,b\"],\"b\":true,\"d\":1.5,\"i\":-7,\"n\":null,\"o\":{\"in\\\"n\":{\"deep\":3}},\"s\":\"q\\\"\\u0001\\n/\"}");
+    struct klp_json doc = parse("{\"arr\":[1,[2],{\"x\":\"]\"},\"a,b\"],"
+                                "\"b\":true,\"d\":1.5,\"i\":-7,\"n\":null,"
+                                "\"o\":{\"in\\\"n\":{\"deep\":3}},\"s\":\"q\\\"\\u0001\\n/\"}");
     ck_assert_int_eq(doc.type, KLP_JSON_OBJECT);
     ck_assert_uint_eq(klp_json_count(doc), 7);
     struct klp_json arr = klp_json_get(doc, "arr"), value;
@@ -170,7 +192,8 @@ END_TEST
 
 START_TEST(values)
 {
-    struct klp_json doc = parse("{\"b\":true,\"d\":1.5,\"i\":-7,\"s\":\"q\\\"\\u0001\\n/\\u001f\xc3\xa9\",\"t\":\"plain\"}");
+    struct klp_json doc = parse("{\"b\":true,\"d\":1.5,\"i\":-7,"
+                                "\"s\":\"q\\\"\\u0001\\n/\\u001f\xc3\xa9\",\"t\":\"plain\"}");
     int64_t i;
     uint64_t u = 5;
     double d;
@@ -214,7 +237,8 @@ START_TEST(get_many)
 {
     static const char *const names[] = { "A", "b", "c", "q", "zz" };
     struct klp_json v[5];
-    struct klp_json doc = parse("{\"\\u0001\":0,\"\\n\":0,\"A\":1,\"\\\\x\":0,\"b\":2,\"bb\":0,\"q\":3,\"\xc3\xa9\":0}");
+    struct klp_json doc = parse("{\"\\u0001\":0,\"\\n\":0,\"A\":1,\"\\\\x\":0,"
+                                "\"b\":2,\"bb\":0,\"q\":3,\"\xc3\xa9\":0}");
     ck_assert_uint_eq(klp_json_get_many(doc, names, 5, v), 8);
     ck_assert(kos_bytes_eq(v[0].text, s("1")));
     ck_assert(kos_bytes_eq(v[1].text, s("2")));
@@ -256,7 +280,9 @@ static void example(struct klp_json_out *out)
 
 START_TEST(writer)
 {
-    static const char want[] = "{\"a\":[-9007199254740991,0,0.1,true,false,null,[]],\"b\\n\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\x7f\xc3\xa9\",\"c\":{},\"d\":[1],\"e\":\"0x9f00\"}";
+    static const char want[] = "{\"a\":[-9007199254740991,0,0.1,true,false,null,[]],"
+                               "\"b\\n\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\x7f\xc3\xa9\","
+                               "\"c\":{},\"d\":[1],\"e\":\"0x9f00\"}";
     struct klp_json_out out;
     struct kos_bytes text;
     uint8_t buf[256];
@@ -302,14 +328,16 @@ static int32_t names_in_order(const char *first, const char *second)
 
 START_TEST(writer_order)
 {
-    static const char *const sorted[] = { "", "\x01", "\n", " ", "A", "\\", "a", "aa", "b", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x81", "\xee\x80\x80", "\xef\xac\xb3" };
+    static const char *const sorted[] = { "", "\x01", "\n", " ", "A", "\\", "a", "aa", "b", "\xc3\xa9", "\xe2\x82\xac",
+                                          "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x81", "\xee\x80\x80", "\xef\xac\xb3" };
     for (size_t i = 0; i < sizeof sorted / sizeof *sorted; i++)
         for (size_t j = 0; j < sizeof sorted / sizeof *sorted; j++)
             ck_assert_msg(names_in_order(sorted[i], sorted[j]) == (i < j ? 0 : KOS_E_INVALID), "%zu %zu", i, j);
 }
 END_TEST
 
-enum step { OBJ = 1, ARR, OBJ_END, ARR_END, NAME, ONE, NUL_BYTE, BAD_UTF8, NOT_A_NUMBER, INFINITE, INT_2_53, DOUBLE_2_53, EMPTY_RAW };
+enum step { OBJ = 1, ARR, OBJ_END, ARR_END, NAME, ONE, NUL_BYTE, BAD_UTF8, NOT_A_NUMBER, INFINITE, INT_2_53,
+            DOUBLE_2_53, EMPTY_RAW };
 
 static int32_t run_steps(const int *steps)
 {
@@ -341,9 +369,12 @@ START_TEST(writer_misuse)
 {
     static const int good[][8] = { { ONE }, { ARR, ONE, ONE, ARR_END }, { OBJ, NAME, ARR, ARR_END, OBJ_END } };
     static const int bad[][8] = {
-        { 0 }, { ONE, ONE }, { ARR }, { OBJ }, { ARR, OBJ_END }, { OBJ, ARR_END }, { OBJ, ONE, OBJ_END }, { OBJ, NAME, OBJ_END },
-        { OBJ, NAME, NAME, ONE, OBJ_END }, { NAME, ONE }, { ARR, NAME, ONE, ARR_END }, { ARR_END }, { ARR, ARR_END, ARR_END },
-        { NUL_BYTE }, { BAD_UTF8 }, { NOT_A_NUMBER }, { INFINITE }, { INT_2_53 }, { DOUBLE_2_53 }, { EMPTY_RAW }, { OBJ, OBJ, OBJ_END, OBJ_END },
+        { 0 }, { ONE, ONE }, { ARR }, { OBJ }, { ARR, OBJ_END }, { OBJ, ARR_END }, { OBJ, ONE, OBJ_END },
+        { OBJ, NAME, OBJ_END },
+        { OBJ, NAME, NAME, ONE, OBJ_END }, { NAME, ONE }, { ARR, NAME, ONE, ARR_END }, { ARR_END },
+        { ARR, ARR_END, ARR_END },
+        { NUL_BYTE }, { BAD_UTF8 }, { NOT_A_NUMBER }, { INFINITE }, { INT_2_53 }, { DOUBLE_2_53 }, { EMPTY_RAW },
+        { OBJ, OBJ, OBJ_END, OBJ_END },
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         ck_assert_msg(run_steps(good[i]) == 0, "%zu", i);
@@ -366,12 +397,17 @@ END_TEST
 START_TEST(numbers)
 {
     static const struct { double number; const char *text; } cases[] = {
-        { 0.0, "0" }, { -0.0, "0" }, { 1.0, "1" }, { -1.5, "-1.5" }, { 0.1, "0.1" }, { 1e21, "1e+21" }, { 1e20, "100000000000000000000" }, { 1e-6, "0.000001" },
-        { 1e-7, "1e-7" }, { 9.999999999999997e-7, "9.999999999999997e-7" }, { 333333333.33333329, "333333333.3333333" }, { 5e-324, "5e-324" },
-        { 1.7976931348623157e308, "1.7976931348623157e+308" }, { 2.2250738585072014e-308, "2.2250738585072014e-308" }, { 295147905179352830000.0, "295147905179352830000" },
-        { 9007199254740993.0, "9007199254740992" }, { 0.000001234, "0.000001234" }, { 123456.789, "123456.789" }, { 2e-3, "0.002" },
+        { 0.0, "0" }, { -0.0, "0" }, { 1.0, "1" }, { -1.5, "-1.5" }, { 0.1, "0.1" }, { 1e21, "1e+21" },
+        { 1e20, "100000000000000000000" }, { 1e-6, "0.000001" },
+        { 1e-7, "1e-7" }, { 9.999999999999997e-7, "9.999999999999997e-7" },
+        { 333333333.33333329, "333333333.3333333" }, { 5e-324, "5e-324" },
+        { 1.7976931348623157e308, "1.7976931348623157e+308" }, { 2.2250738585072014e-308, "2.2250738585072014e-308" },
+        { 295147905179352830000.0, "295147905179352830000" },
+        { 9007199254740993.0, "9007199254740992" }, { 0.000001234, "0.000001234" }, { 123456.789, "123456.789" },
+        { 2e-3, "0.002" },
         /* Powers of two whose shortest text is not the rounded one. */
-        { 0x1p-44, "5.684341886080802e-14" }, { 0x1p-24, "5.960464477539063e-8" }, { 0x1p-1022, "2.2250738585072014e-308" },
+        { 0x1p-44, "5.684341886080802e-14" }, { 0x1p-24, "5.960464477539063e-8" },
+        { 0x1p-1022, "2.2250738585072014e-308" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[KLP_JSON_NUMBER_TEXT];
@@ -389,8 +425,10 @@ START_TEST(loose)
     static const struct { const char *in, *out; } cases[] = {
         { " { \"b\" : 1.0 , \"a\" : [ 1E2 , -0 , -0.0, 1e-7 ] }\n", "{\"a\":[100,0,0,1e-7],\"b\":1}" },
         { "\"\\u00e9\\/\\ud83d\\ude00\\u000a\"", "\"\xc3\xa9/\xf0\x9f\x98\x80\\n\"" },
-        { "{\"\\ufb33\":1,\"\\ud83d\\ude00\":2,\"\\u20ac\":3}", "{\"\xe2\x82\xac\":3,\"\xf0\x9f\x98\x80\":2,\"\xef\xac\xb3\":1}" },
-        { "null", "null" }, { "[]", "[]" }, { "{}", "{}" }, { "9007199254740991", "9007199254740991" }, { "1e21", "1e+21" },
+        { "{\"\\ufb33\":1,\"\\ud83d\\ude00\":2,\"\\u20ac\":3}",
+          "{\"\xe2\x82\xac\":3,\"\xf0\x9f\x98\x80\":2,\"\xef\xac\xb3\":1}" },
+        { "null", "null" }, { "[]", "[]" }, { "{}", "{}" }, { "9007199254740991", "9007199254740991" },
+        { "1e21", "1e+21" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t *data = NULL;
@@ -408,17 +446,22 @@ END_TEST
 START_TEST(loose_refused)
 {
     static const struct { const char *in; int32_t err; } cases[] = {
-        { "", KOS_E_SYNTAX }, { "{", KOS_E_SYNTAX }, { "[1] x", KOS_E_SYNTAX }, { "{\"a\":1,\"a\":2}", KOS_E_SYNTAX }, { "\"\\u0000\"", KOS_E_SYNTAX },
-        { "{\"\\u0000\":1}", KOS_E_SYNTAX }, { "\"\\ud800\"", KOS_E_SYNTAX }, { "\"\xff\"", KOS_E_SYNTAX }, { "1e999", KOS_E_SYNTAX }, { "NaN", KOS_E_SYNTAX },
-        { "9007199254740992", KOS_E_LIMIT }, { "-9007199254740992", KOS_E_LIMIT }, { "1e20", KOS_E_LIMIT }, { "9007199254740992.0", KOS_E_LIMIT },
-        { "99999999999999999999", KOS_E_SYNTAX }, { "\"this text is longer than the forty bytes allowed\"", KOS_E_LIMIT },
+        { "", KOS_E_SYNTAX }, { "{", KOS_E_SYNTAX }, { "[1] x", KOS_E_SYNTAX }, { "{\"a\":1,\"a\":2}", KOS_E_SYNTAX },
+        { "\"\\u0000\"", KOS_E_SYNTAX },
+        { "{\"\\u0000\":1}", KOS_E_SYNTAX }, { "\"\\ud800\"", KOS_E_SYNTAX }, { "\"\xff\"", KOS_E_SYNTAX },
+        { "1e999", KOS_E_SYNTAX }, { "NaN", KOS_E_SYNTAX },
+        { "9007199254740992", KOS_E_LIMIT }, { "-9007199254740992", KOS_E_LIMIT }, { "1e20", KOS_E_LIMIT },
+        { "9007199254740992.0", KOS_E_LIMIT },
+        { "99999999999999999999", KOS_E_SYNTAX }, { "\"this text is longer than the forty bytes allowed\"",
+                                                    KOS_E_LIMIT },
         { "[1e20,1e19,1e18]", KOS_E_LIMIT }, { "[1e9,1e9,1e9,1e9,1e9,1e9,1e9,1e9]", KOS_E_LIMIT },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t *data = NULL;
         size_t len = 0;
         struct kos_error error = { 0 };
-        ck_assert_msg(klp_json_canonicalise(s(cases[i].in), 40, &data, &len, &error) == cases[i].err, "%s: %s", cases[i].in, error.text);
+        ck_assert_msg(klp_json_canonicalise(s(cases[i].in), 40, &data, &len, &error) == cases[i].err, "%s: %s",
+                      cases[i].in, error.text);
         ck_assert_int_eq(error.code, cases[i].err);
         ck_assert_msg(strlen(error.text) > 20, "%s", error.text);
         ck_assert_ptr_null(data);
@@ -442,4 +485,5 @@ START_TEST(loose_refused)
 }
 END_TEST
 
-TESTS("klp/json", accepted, refused, limits, mutations, walk, values, get_many, writer, writer_order, writer_misuse, numbers, loose, loose_refused)
+TESTS("klp/json", accepted, refused, limits, mutations, walk, values, get_many, writer, writer_order, writer_misuse,
+      numbers, loose, loose_refused)

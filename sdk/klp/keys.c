@@ -136,7 +136,8 @@ static bool p256_prepare(const EC_GROUP *group, const uint8_t nonce[SCALAR_LEN],
     return true;
 }
 
-static int32_t p256_sign(const uint8_t scalar[SCALAR_LEN], struct kos_bytes data, uint8_t ret_signature[KLP_SIGNATURE_LEN])
+static int32_t p256_sign(const uint8_t scalar[SCALAR_LEN], struct kos_bytes data,
+                         uint8_t ret_signature[KLP_SIGNATURE_LEN])
 {
     struct klp_digest digest;
     uint8_t nonce[SCALAR_LEN], out[KLP_SIGNATURE_LEN];
@@ -172,7 +173,8 @@ static int32_t p256_sign(const uint8_t scalar[SCALAR_LEN], struct kos_bytes data
     return 0;
 }
 
-static int32_t p256_verify(const uint8_t point[P256_LEN], struct kos_bytes data, const uint8_t signature[KLP_SIGNATURE_LEN])
+static int32_t p256_verify(const uint8_t point[P256_LEN], struct kos_bytes data,
+                           const uint8_t signature[KLP_SIGNATURE_LEN])
 {
     const uint8_t *r = signature, *s = signature + SCALAR_LEN;
     if (!scalar_ok(r) || !scalar_ok(s) || scalar_less(p256_half, s))
@@ -246,7 +248,8 @@ int32_t klp_public_check(const struct klp_public *key)
 }
 
 /* Unsigned varints of the multicodec table: ed25519-pub 0xed, p256-pub 0x1200, x25519-pub 0xec. */
-static const uint8_t codec_ed25519[2] = { 0xed, 0x01 }, codec_p256[2] = { 0x80, 0x24 }, codec_x25519[2] = { 0xec, 0x01 };
+static const uint8_t codec_ed25519[2] = { 0xed, 0x01 }, codec_p256[2] = { 0x80, 0x24 },
+    codec_x25519[2] = { 0xec, 0x01 };
 
 static int32_t multikey_text(const uint8_t codec[2], const uint8_t *key, size_t len, char ret_text[KLP_KEY_TEXT_MAX])
 {
@@ -361,7 +364,8 @@ static int32_t signed_bytes(const char *tag, struct kos_bytes body, uint8_t ret_
     return (int32_t)(len + 1 + sizeof digest.b);
 }
 
-int32_t klp_sign(const struct klp_secret *secret, const char *tag, struct kos_bytes body, uint8_t ret_signature[KLP_SIGNATURE_LEN])
+int32_t klp_sign(const struct klp_secret *secret, const char *tag, struct kos_bytes body,
+                 uint8_t ret_signature[KLP_SIGNATURE_LEN])
 {
     uint8_t bytes[TAG_MAX + 1 + KLP_DIGEST_LEN];
     int32_t len = signed_bytes(tag, body, bytes);

@@ -31,7 +31,8 @@ static const char *signing(json_t *item, const char *did, struct kos_bytes seed)
     if (seed.len != 32 || strncmp(did, DID_KEY, strlen(DID_KEY)) != 0)
         return "the case is malformed";
     memcpy(secret.b, seed.data, 32);
-    if (klp_secret_public(&secret, &key) < 0 || klp_public_text(&key, text) < 0 || strcmp(text, did + strlen(DID_KEY)) != 0)
+    if (klp_secret_public(&secret, &key) < 0 || klp_public_text(&key, text) < 0 ||
+        strcmp(text, did + strlen(DID_KEY)) != 0)
         return "the seed gives another text";
     if (klp_public_parse(kos_bytes_str(text), &parsed) < 0 || memcmp(&parsed, &key, sizeof key) != 0)
         return "the text gives another key";

@@ -57,7 +57,8 @@ static void run_numbers(struct vectors *v, const char *path)
             printf("# line %zu, %s: %s\n", count, line, why);
     }
     fclose(file);
-    snprintf(name, sizeof name, "es6-numbers.txt: %zu numbers, of which KLP's reader rightly refuses %zu", count, refused);
+    snprintf(name, sizeof name, "es6-numbers.txt: %zu numbers, of which KLP's reader rightly refuses %zu", count,
+             refused);
     vectors_say(v, name, count == 0 ? "no number was found" : failed ? "see above" : NULL);
 }
 
@@ -127,7 +128,8 @@ int main(void)
     snprintf(path, sizeof path, "%s/jcs/input", root);
     int count = scandir(path, &entries, vectors_is_json, alphasort);
     for (int i = 0; i < count; i++) {
-        struct kos_bytes b[3] = { load(root, "input", entries[i]->d_name, ".json"), load(root, "output", entries[i]->d_name, ".json"),
+        struct kos_bytes b[3] = { load(root, "input", entries[i]->d_name, ".json"),
+                                  load(root, "output", entries[i]->d_name, ".json"),
                                   load(root, "outhex", entries[i]->d_name, ".txt") };
         vectors_say(&v, entries[i]->d_name, run_document(b[0], b[1], b[2]));
         vectors_free(b, 3);

@@ -38,7 +38,8 @@ static const char *check_readers(struct kos_bytes text, int32_t *ret_loose, stru
         why = "the strict reader refuses the canonical form";
     else if (strict != kos_bytes_eq(canonical, text))
         why = "the strict reader and the canonical form disagree";
-    else if (klp_json_canonicalise(canonical, FILE_MAX, &again, &again_len, NULL) < 0 || !kos_bytes_eq(canonical, kos_bytes(again, again_len)))
+    else if (klp_json_canonicalise(canonical, FILE_MAX, &again, &again_len, NULL) < 0 ||
+             !kos_bytes_eq(canonical, kos_bytes(again, again_len)))
         why = "the canonical form has another canonical form";
     free(data);
     free(again);
@@ -48,7 +49,8 @@ static const char *check_readers(struct kos_bytes text, int32_t *ret_loose, stru
 /* Right JSON that KLP's narrower JSON leaves out on purpose, told by the reason given. */
 static bool narrow(int32_t err, const struct kos_error *error)
 {
-    return err == KOS_E_LIMIT || strstr(error->text, "duplicate") || strstr(error->text, "\\u0000") || strstr(error->text, "too big integer");
+    return err == KOS_E_LIMIT || strstr(error->text, "duplicate") || strstr(error->text, "\\u0000") ||
+        strstr(error->text, "too big integer");
 }
 
 static void run_directory(struct vectors *v, const char *root, const char *directory)

@@ -56,7 +56,8 @@ static void run_file(struct vectors *v, json_t *file)
         char name[96];
         const char *base = json_string_value(json_object_get(item, "base"));
         const char *encoded = json_string_value(json_object_get(item, "encoded"));
-        snprintf(name, sizeof name, "%s %lld", base ? base : "not multibase", (long long)json_integer_value(json_object_get(item, "id")));
+        snprintf(name, sizeof name, "%s %lld", base ? base : "not multibase",
+                 (long long)json_integer_value(json_object_get(item, "id")));
         if (!base || !encoded || !*encoded || !strchr("zbfM", encoded[0])) {
             vectors_leave_out(v, name, "KLP has no such text");
             continue;

@@ -15,7 +15,8 @@ static const char *text_of(json_t *object, const char *name)
     return text ? text : "";
 }
 
-static const char *verify(json_t *item, struct kos_bytes pk, struct kos_bytes data, struct kos_bytes signature, bool good)
+static const char *verify(json_t *item, struct kos_bytes pk, struct kos_bytes data, struct kos_bytes signature,
+                          bool good)
 {
     struct klp_public key = { .alg = KLP_ALG_ED25519, .len = 32 };
     (void)item;
@@ -30,7 +31,8 @@ static const char *verify(json_t *item, struct kos_bytes pk, struct kos_bytes da
 
 static const char *ed25519(json_t *group, json_t *item)
 {
-    struct kos_bytes b[3] = { vectors_member(json_object_get(group, "publicKey"), "pk"), vectors_member(item, "msg"), vectors_member(item, "sig") };
+    struct kos_bytes b[3] = { vectors_member(json_object_get(group, "publicKey"), "pk"), vectors_member(item, "msg"),
+                              vectors_member(item, "sig") };
     const char *why = verify(item, b[0], b[1], b[2], strcmp(text_of(item, "result"), "valid") == 0);
     vectors_free(b, 3);
     return why;
@@ -54,7 +56,8 @@ static void other_s(const uint8_t s[32], uint8_t ret_s[32])
 /* Of the two right signatures with s and n - s KLP takes exactly one, the low; of a wrong one neither. */
 static const char *ecdsa(json_t *group, json_t *item)
 {
-    struct kos_bytes b[3] = { vectors_member(json_object_get(group, "publicKey"), "uncompressed"), vectors_member(item, "msg"), vectors_member(item, "sig") };
+    struct kos_bytes b[3] = { vectors_member(json_object_get(group, "publicKey"), "uncompressed"),
+                              vectors_member(item, "msg"), vectors_member(item, "sig") };
     bool good = strcmp(text_of(item, "result"), "valid") == 0;
     struct klp_public key = { .alg = KLP_ALG_P256, .len = 33 };
     const char *why = NULL;
@@ -82,7 +85,8 @@ static const char *ecdsa(json_t *group, json_t *item)
 /* There is no single right verdict: ours is libsodium's, and a key of small order is no identity at all. */
 static const char *speccheck(json_t *group, json_t *item)
 {
-    struct kos_bytes b[3] = { vectors_member(item, "pub_key"), vectors_member(item, "message"), vectors_member(item, "signature") };
+    struct kos_bytes b[3] = { vectors_member(item, "pub_key"), vectors_member(item, "message"),
+                              vectors_member(item, "signature") };
     const char *why = verify(item, b[0], b[1], b[2], json_is_true(json_object_get(item, "libsodium")));
     (void)group;
     vectors_free(b, 3);
@@ -92,7 +96,8 @@ static const char *speccheck(json_t *group, json_t *item)
 /* "acceptable" leaves the verdict open: KLP computes all of them, and refuses the shared secret of zeros. */
 static const char *x25519(json_t *group, json_t *item)
 {
-    struct kos_bytes b[3] = { vectors_member(item, "public"), vectors_member(item, "private"), vectors_member(item, "shared") };
+    struct kos_bytes b[3] = { vectors_member(item, "public"), vectors_member(item, "private"),
+                              vectors_member(item, "shared") };
     static const uint8_t zeros[32];
     uint8_t shared[32];
     const char *why = NULL;
@@ -147,7 +152,8 @@ static const char *aes_gcm(json_t *group, json_t *item)
 
 static const char *hkdf(json_t *group, json_t *item)
 {
-    struct kos_bytes b[4] = { vectors_member(item, "salt"), vectors_member(item, "ikm"), vectors_member(item, "info"), vectors_member(item, "okm") };
+    struct kos_bytes b[4] = { vectors_member(item, "salt"), vectors_member(item, "ikm"), vectors_member(item, "info"),
+                              vectors_member(item, "okm") };
     size_t size = (size_t)json_integer_value(json_object_get(item, "size"));
     uint8_t *okm = malloc(size + 1);
     const char *why = NULL;
@@ -178,7 +184,8 @@ static const char *hmac(json_t *group, json_t *item)
 }
 
 static const struct { const char *algorithm; run_case run; } algorithms[] = {
-    { "EDDSA", ed25519 }, { "ECDSA", ecdsa }, { "XDH", x25519 }, { "AES-GCM", aes_gcm }, { "HKDF-SHA-256", hkdf }, { "HMACSHA256", hmac },
+    { "EDDSA", ed25519 }, { "ECDSA", ecdsa }, { "XDH", x25519 }, { "AES-GCM", aes_gcm }, { "HKDF-SHA-256", hkdf },
+    { "HMACSHA256", hmac },
 };
 
 /* Why KLP has no use for this case, or NULL. */
@@ -190,8 +197,10 @@ static const char *not_ours(run_case run, json_t *group)
         return "the tag has not 128 bits";
     if (run == aes_gcm && json_integer_value(json_object_get(group, "keySize")) != 256)
         return "the key has not 256 bits";
-    const char *curve = run == ed25519 ? text_of(json_object_get(group, "publicKey"), "curve") : run == x25519 ? text_of(group, "curve") : "";
-    if (run == ecdsa && (strcmp(text_of(json_object_get(group, "publicKey"), "curve"), "secp256r1") != 0 || strcmp(text_of(group, "sha"), "SHA-256") != 0 ||
+    const char *curve = run == ed25519 ? text_of(json_object_get(group, "publicKey"),
+                                                 "curve") : run == x25519 ? text_of(group, "curve") : "";
+    if (run == ecdsa && (strcmp(text_of(json_object_get(group, "publicKey"), "curve"), "secp256r1") != 0 ||
+                         strcmp(text_of(group, "sha"), "SHA-256") != 0 ||
                          strcmp(text_of(group, "type"), "EcdsaP1363Verify") != 0))
         return "not P-256 with SHA-256 and raw r and s";
     return strcmp(curve, "edwards448") == 0 || strcmp(curve, "curve448") == 0 ? "another curve" : NULL;
@@ -203,7 +212,8 @@ static void run_group(struct vectors *v, const char *algorithm, run_case run, js
     json_t *item;
     json_array_foreach(json_object_get(group, "tests"), i, item) {
         char name[160];
-        snprintf(name, sizeof name, "%s %lld %s", algorithm, (long long)json_integer_value(json_object_get(item, "tcId")), text_of(item, "comment"));
+        snprintf(name, sizeof name, "%s %lld %s", algorithm,
+                 (long long)json_integer_value(json_object_get(item, "tcId")), text_of(item, "comment"));
         const char *why = not_ours(run, group);
         if (why)
             vectors_leave_out(v, name, why);
@@ -219,7 +229,8 @@ static void run_file(struct vectors *v, json_t *file)
     json_t *item;
     json_array_foreach(json_object_get(file, "cases"), i, item) {
         char name[96];
-        snprintf(name, sizeof name, "speccheck %lld %s", (long long)json_integer_value(json_object_get(item, "n")), text_of(item, "comment"));
+        snprintf(name, sizeof name, "speccheck %lld %s", (long long)json_integer_value(json_object_get(item, "n")),
+                 text_of(item, "comment"));
         vectors_say(v, name, speccheck(NULL, item));
     }
     if (json_object_get(file, "cases"))
