@@ -77,7 +77,8 @@ endif
 
 # identity and records: tests
 if HAVE_CHECK
-KLP_RECORD_TESTS = sdk/klp/log_test sdk/klp/did_test sdk/klp/statement_test sdk/klp/message_test
+KLP_RECORD_TESTS = sdk/klp/log_test sdk/klp/did_test sdk/klp/statement_test sdk/klp/message_test \
+  sdk/klp/manual_test
 check_PROGRAMS += $(KLP_RECORD_TESTS)
 TESTS += $(KLP_RECORD_TESTS)
 sdk_klp_log_test_SOURCES = sdk/klp/log_test.c sdk/klp/log_testing.h
@@ -92,4 +93,7 @@ sdk_klp_statement_test_LDADD = $(KLP_TEST_LIBS)
 sdk_klp_message_test_SOURCES = sdk/klp/message_test.c sdk/klp/log_testing.h
 sdk_klp_message_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_message_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_manual_test_SOURCES = sdk/klp/manual_test.c sdk/klp/log_testing.h
+sdk_klp_manual_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_manual_test_LDADD = $(KLP_TEST_LIBS)
 endif
