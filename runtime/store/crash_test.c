@@ -17,18 +17,21 @@ static const struct kos_store_options tiny = { .segment_bytes = 16 << 10, .check
 
 /* Transaction n writes n to "last", and its number under a key of its own in three spaces; it takes what n - 7 wrote
  * away again. So what a reader finds tells exactly which transactions were applied. */
+struct life;
+
+struct one {
+    struct life *life;
+    int n;
+};
+
 struct life {
+    struct one ones[COUNT + 4]; /* arguments of done, which a crash leaves uncalled */
     struct kos_manual *manual;
     struct kos_env *env;
     struct kos_store *store;
     int committed; /* highest taken */
     int durable;   /* highest whose done ran with KOS_OK */
     int failed;    /* done ran with an error */
-};
-
-struct one {
-    struct life *life;
-    int n;
 };
 
 static void done(void *arg, int32_t status)
@@ -40,7 +43,6 @@ static void done(void *arg, int32_t status)
     } else {
         one->life->failed++;
     }
-    free(one);
 }
 
 static int32_t commit(struct life *life, int n)
@@ -58,12 +60,9 @@ static int32_t commit(struct life *life, int n)
         kos_tx_delete(tx, space, kos_bytes_str(key));
         snprintf(key, sizeof key, "%04d", n);
     }
-    struct one *one = kos_new(sizeof *one);
-    *one = (struct one){ life, n };
-    int32_t rc = kos_tx_commit(tx, done, one);
-    if (rc < 0)
-        free(one);
-    else
+    life->ones[n] = (struct one){ life, n };
+    int32_t rc = kos_tx_commit(tx, done, &life->ones[n]);
+    if (rc == KOS_OK)
         life->committed = n;
     return rc;
 }
@@ -158,7 +157,6 @@ static uint64_t operations(void)
     return count;
 }
 
-/* done's arguments of transactions that the crash took with it */
 static void abandon(struct life *life)
 {
     if (life->store) {

@@ -74,7 +74,7 @@ static void nudged(struct kos_deferred *deferred)
 }
 
 /* Notes a failure or its end; says so once. */
-static void outcome(struct kos_store *store, int32_t *state, int32_t rc, const char *what)
+void group_outcome(struct kos_store *store, int32_t *state, int32_t rc, const char *what)
 {
     int32_t before = group_state(store), was = *state;
     *state = rc;
@@ -89,21 +89,6 @@ static void outcome(struct kos_store *store, int32_t *state, int32_t rc, const c
     if (rc < 0 && !store->closing)
         kos_timer_set(store->env, store->retry, STORE_RETRY_MS);
 }
-
-void group_segment_add(struct kos_store *store, uint64_t first)
-{
-    if (store->segment_count && store->segments[store->segment_count - 1] == first)
-        return; /* made again after a failure */
-    if (store->segment_count == store->segment_cap) {
-        store->segment_cap = store->segment_cap ? store->segment_cap * 2 : 16;
-        store->segments = realloc(store->segments, store->segment_cap * sizeof *store->segments);
-        if (!store->segments)
-            abort();
-    }
-    store->segments[store->segment_count++] = first;
-}
-
-/* --- the flight --- */
 
 /* On a worker. Each record is durable before the next is begun. */
 static void flight_run(struct kos_work *work)
@@ -135,46 +120,6 @@ static void flight_run(struct kos_work *work)
     free(pieces);
 }
 
-static void freeze(struct kos_store *store)
-{
-    for (struct space *space = store->spaces; space; space = space->hh.next) {
-        if (!table_count(space->active))
-            continue;
-        uint64_t seed;
-        kos_random(store->env, &seed, sizeof seed);
-        space->frozen = space->active;
-        space->active = table_new(seed);
-        space->frozen_next = store->frozen;
-        store->frozen = space;
-    }
-    store->active_bytes = 0;
-    store->want_checkpoint = false;
-}
-
-static void checkpoint_run(struct kos_work *work);
-static void checkpoint_done(struct kos_work *work);
-
-static void checkpoint_start(struct kos_store *store)
-{
-    struct checkpoint *checkpoint = &store->checkpoint;
-    checkpoint->running = true;
-    checkpoint->work = (struct kos_work){ .run = checkpoint_run, .done = checkpoint_done };
-    kos_work(store->env, &checkpoint->work);
-}
-
-static void checkpoint_ready(struct kos_store *store)
-{
-    store->checkpoint.ready = true;
-    store->checkpoint.number = store->last;
-    store->checkpoint.bytes = store->stats.bytes_journal;
-}
-
-static bool checkpoint_wanted(const struct kos_store *store)
-{
-    uint64_t bytes = store->stats.bytes_journal > store->active_bytes ? store->stats.bytes_journal : store->active_bytes;
-    return !store->frozen && !store->checkpoint.ready && (store->want_checkpoint || bytes >= store->options.checkpoint_bytes);
-}
-
 static void flight_done(struct kos_work *work)
 {
     struct flight *flight = (struct flight *)((char *)work - offsetof(struct flight, work));
@@ -185,8 +130,8 @@ static void flight_done(struct kos_work *work)
     store->stats.bytes_journal += flight->bytes;
     store->stats.syncs = store->journal.syncs;
     if (store->journal.file)
-        group_segment_add(store, store->journal.first);
-    outcome(store, &store->write_rc, flight->rc, "writing the journal");
+        tidy_add(store, store->journal.first);
+    group_outcome(store, &store->write_rc, flight->rc, "writing the journal");
     if (flight->rc == KOS_OK) {
         flight->active = false;
         if (flight->frozen)
@@ -233,113 +178,19 @@ static void flight_start(struct kos_store *store)
         flight->number = store->last;
         store->waiting = (struct tx_queue){ 0 };
         if (checkpoint_wanted(store)) {
-            freeze(store);
+            checkpoint_freeze(store);
             flight->frozen = true;
         }
     }
     flight_launch(store);
 }
 
-/* --- checkpoint and tidying --- */
-
-static void checkpoint_run(struct kos_work *work)
-{
-    struct checkpoint *checkpoint = (struct checkpoint *)((char *)work - offsetof(struct checkpoint, work));
-    struct kos_store *store = checkpoint->store;
-    checkpoint->rc = database_apply(store->database, store->frozen, checkpoint->number, checkpoint->text, sizeof checkpoint->text);
-}
-
-static void tidy_run(struct kos_work *work);
-static void tidy_done(struct kos_work *work);
-
-/* Segments that hold nothing behind the checkpoint go, but not the one that is open. */
-static void tidy_start(struct kos_store *store)
-{
-    struct tidy *tidy = &store->tidy;
-    if (tidy->running || store->flight.running) /* after the flight: which segment is open is its matter */
-        return;
-    size_t free_count = 0;
-    while (free_count + 1 < store->segment_count && store->segments[free_count + 1] <= store->applied + 1)
-        free_count++;
-    bool want_spare = store->journal.spare_bytes < store->options.segment_bytes;
-    if (!free_count && !want_spare)
-        return;
-    tidy->remove = kos_memdup(store->segments, free_count * sizeof *store->segments);
-    tidy->remove_count = free_count;
-    tidy->want_spare = want_spare;
-    tidy->spare_bytes = store->options.segment_bytes;
-    store->segment_count -= free_count;
-    if (free_count)
-        memmove(store->segments, store->segments + free_count, store->segment_count * sizeof *store->segments);
-    tidy->running = true;
-    tidy->work = (struct kos_work){ .run = tidy_run, .done = tidy_done };
-    kos_work(store->env, &tidy->work);
-}
-
-static void tidy_run(struct kos_work *work)
-{
-    struct tidy *tidy = (struct tidy *)((char *)work - offsetof(struct tidy, work));
-    struct kos_store *store = tidy->store;
-    const char *dir = store->journal_dir;
-    tidy->rc = KOS_OK;
-    if (tidy->want_spare)
-        tidy->rc = journal_spare(store->env, dir, tidy->spare_bytes, tidy->remove_count ? tidy->remove[0] : 0);
-    /* What became the spare one is not there any more. What cannot be removed now is removed after the next start, which
-     * finds it before the checkpoint. */
-    for (size_t at = 0; at < tidy->remove_count; at++)
-        journal_remove(store->env, dir, tidy->remove[at]);
-}
-
-static void tidy_done(struct kos_work *work)
-{
-    struct tidy *tidy = (struct tidy *)((char *)work - offsetof(struct tidy, work));
-    struct kos_store *store = tidy->store;
-    tidy->running = false;
-    free(tidy->remove);
-    tidy->remove = NULL;
-    if (tidy->want_spare && tidy->rc == KOS_OK)
-        store->journal.spare_bytes = tidy->spare_bytes;
-    outcome(store, &store->tidy_rc, tidy->rc, "making a journal segment");
-    group_nudge(store);
-}
-
-static void checkpoint_end(struct kos_store *store)
-{
-    while (store->frozen) {
-        struct space *space = store->frozen;
-        store->frozen = space->frozen_next;
-        space->frozen_next = NULL;
-        space->in_database = true;
-        table_free(space->frozen);
-        space->frozen = NULL;
-    }
-    store->applied = store->checkpoint.number;
-    store->stats.bytes_journal -= store->checkpoint.bytes;
-    store->stats.checkpoints++;
-    store->checkpoint.ready = false;
-}
-
-static void checkpoint_done(struct kos_work *work)
-{
-    struct checkpoint *checkpoint = (struct checkpoint *)((char *)work - offsetof(struct checkpoint, work));
-    struct kos_store *store = checkpoint->store;
-    checkpoint->running = false;
-    if (checkpoint->rc < 0 && store->checkpoint_rc == KOS_OK)
-        kos_log(store->env, KOS_LOG_WARNING, "store", "%s/state.db: SQLite says: %s", store->dir, checkpoint->text);
-    outcome(store, &store->checkpoint_rc, checkpoint->rc, "the checkpoint");
-    if (checkpoint->rc == KOS_OK)
-        checkpoint_end(store);
-    group_nudge(store);
-}
-
-/* --- turns --- */
-
 void group_turn_end(struct kos_turn_end *end)
 {
     struct kos_store *store = (struct kos_store *)((char *)end - offsetof(struct kos_store, end));
     flight_start(store);
     if (!store->flight.active && !store->waiting.first && checkpoint_wanted(store)) {
-        freeze(store);
+        checkpoint_freeze(store);
         if (store->frozen || store->last > store->applied)
             checkpoint_ready(store);
         else
@@ -397,16 +248,6 @@ static void run_here(struct kos_work *work, void (*run)(struct kos_work *work), 
     done(work);
 }
 
-int32_t group_checkpoint_now(struct kos_store *store)
-{
-    if (!store->checkpoint.ready) {
-        freeze(store);
-        checkpoint_ready(store);
-    }
-    run_here(&store->checkpoint.work, checkpoint_run, checkpoint_done);
-    return store->checkpoint.rc;
-}
-
 static void fail_queue(struct tx_queue *queue, int32_t rc)
 {
     while (queue->first) {
@@ -435,9 +276,9 @@ void group_close(struct kos_store *store)
     }
     int32_t rc = store->write_rc;
     if (rc == KOS_OK && store->checkpoint.ready)
-        rc = group_checkpoint_now(store);
+        rc = checkpoint_now(store);
     if (rc == KOS_OK && store->last > store->applied)
-        group_checkpoint_now(store);
+        checkpoint_now(store);
     fail_queue(&flight->queue, rc);
     fail_queue(&store->waiting, rc);
     kos_timer_free(store->env, store->retry);

@@ -72,14 +72,15 @@ struct checkpoint {
     char text[200];
 };
 
-/* Removing segments, making the spare one. */
+/* Removing segments and tables, making the spare segment. */
 struct tidy {
     struct kos_work work;
     struct kos_store *store;
     uint64_t *remove;
-    size_t remove_count;
+    struct table **trash;
+    size_t remove_count, trash_count;
     uint64_t spare_bytes;
-    bool running, want_spare, recycle;
+    bool running, want_spare;
     int32_t rc;
 };
 
@@ -97,6 +98,8 @@ struct kos_store {
     uint64_t last;      /* number of the last durable record */
     uint64_t applied;   /* number of the last record in SQLite */
     uint64_t active_bytes;
+    struct table **trash; /* in SQLite now; a worker frees them, which takes its time */
+    size_t trash_count;
     struct tx_queue waiting;
     struct flight flight;
     struct checkpoint checkpoint;
@@ -123,16 +126,28 @@ void group_init(struct kos_store *store);
 int32_t group_state(const struct kos_store *store);
 void group_turn_end(struct kos_turn_end *end);
 void group_nudge(struct kos_store *store);
-void group_segment_add(struct kos_store *store, uint64_t first);
+/* Notes in *state that something failed (and tries again soon), or works again; says so when that is news. */
+void group_outcome(struct kos_store *store, int32_t *state, int32_t rc, const char *what);
 /* Finishes what is under way and writes what waits, once; what cannot be written is told the error. */
 void group_close(struct kos_store *store);
-/* Applies everything in memory to SQLite now, on this thread. */
-int32_t group_checkpoint_now(struct kos_store *store);
 void group_enqueue(struct kos_store *store, struct kos_tx *tx);
 void tx_free(struct kos_tx *tx);
 
 /* Lets go of everything without writing, as a crash would; for a failed open, and for tests of what is found later. */
 void store_abandon(struct kos_store *store);
+
+/* checkpoint.c */
+bool checkpoint_wanted(const struct kos_store *store);
+/* Sets apart what is in memory; what is committed from now on goes over it. */
+void checkpoint_freeze(struct kos_store *store);
+/* All that is frozen is durable in the journal. */
+void checkpoint_ready(struct kos_store *store);
+void checkpoint_start(struct kos_store *store);
+/* Applies everything in memory to SQLite now, on this thread. */
+int32_t checkpoint_now(struct kos_store *store);
+/* Removes what the checkpoint made superfluous and makes the spare segment, if there is something to do. */
+void tidy_start(struct kos_store *store);
+void tidy_add(struct kos_store *store, uint64_t first); /* a segment there is */
 
 /* store.c */
 /* Takes the lock; its file tells the next one who holds it. */

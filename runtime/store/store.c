@@ -91,7 +91,7 @@ static int32_t replay(void *arg, uint64_t number, struct kos_bytes payload, stru
     if (rc < 0 || store->active_bytes <= store->options.checkpoint_bytes)
         return rc;
     bool first = store->checkpoint_rc == KOS_OK;
-    rc = group_checkpoint_now(store);
+    rc = checkpoint_now(store);
     if (rc < 0 && first)
         return KOS_OK; /* what is frozen waits, and as much again may come; a second failure ends it */
     if (rc < 0)
@@ -111,7 +111,7 @@ static int32_t play(struct kos_store *store, const struct database_info *info, s
     store->last = state.last;
     store->stats.bytes_journal = store->applied == info->applied ? state.bytes : store->active_bytes;
     for (size_t i = 0; i < state.segment_count; i++)
-        group_segment_add(store, state.segments[i]);
+        tidy_add(store, state.segments[i]);
     if (state.torn)
         kos_log(store->env, KOS_LOG_NOTICE, "store", "%s: %" PRIu64 " bytes of a record that was never acknowledged are left out at the end", store->journal_dir, state.torn);
     journal_state_fini(&state);
@@ -161,6 +161,9 @@ int32_t kos_store_open(struct kos_env *env, const char *dir, const struct kos_st
 void store_fini(struct kos_store *store, bool checkpoint)
 {
     spaces_free(store);
+    for (size_t i = 0; i < store->trash_count; i++)
+        table_free(store->trash[i]);
+    free(store->trash);
     database_close(store->database, checkpoint);
     if (store->journal.env)
         journal_fini(&store->journal);

@@ -400,6 +400,108 @@ START_TEST(checkpoints_free_the_journal)
 }
 END_TEST
 
+/* --- a long random life beside a plain array --- */
+
+enum { MODEL_KEYS = 60 };
+
+struct model {
+    uint32_t value[2][MODEL_KEYS]; /* 0: not there */
+    uint32_t at, space, seen;
+};
+
+static void model_key(uint32_t n, char key[8])
+{
+    snprintf(key, 8, "%c%02u", 'a' + (int)(n % 3), (unsigned)n);
+}
+
+static bool model_see(void *arg, struct kos_bytes key, struct kos_bytes value)
+{
+    struct model *model = arg;
+    ck_assert_uint_eq(key.len, 3);
+    uint32_t n = (uint32_t)(key.data[1] - '0') * 10 + (uint32_t)(key.data[2] - '0');
+    ck_assert_uint_lt(n, MODEL_KEYS);
+    ck_assert_uint_eq((uint32_t)atoi((const char *)value.data), model->value[model->space][n]);
+    model->seen++;
+    return true;
+}
+
+static void model_compare(struct fixture *f, struct model *model)
+{
+    static const char *const names[] = { "even", "odd" };
+    for (model->space = 0; model->space < 2; model->space++) {
+        uint32_t all = 0, with_b = 0;
+        for (uint32_t n = 0; n < MODEL_KEYS; n++) {
+            all += model->value[model->space][n] != 0;
+            with_b += model->value[model->space][n] && n % 3 == 1;
+        }
+        model->seen = 0;
+        ck_assert_int_eq(kos_store_scan(f->store, names[model->space], kos_bytes(NULL, 0), kos_bytes(NULL, 0), model_see, model), KOS_OK);
+        ck_assert_uint_eq(model->seen, all);
+        model->seen = 0;
+        ck_assert_int_eq(kos_store_scan(f->store, names[model->space], kos_bytes_str("b"), kos_bytes(NULL, 0), model_see, model), KOS_OK);
+        ck_assert_uint_eq(model->seen, with_b);
+        ck_assert_uint_eq(kos_store_count(f->store, names[model->space]), all);
+    }
+}
+
+static uint32_t pick(struct fixture *f, uint32_t below)
+{
+    uint32_t n;
+    kos_random(f->env, &n, sizeof n);
+    return n % below;
+}
+
+static void model_step(struct fixture *f, struct model *model, uint32_t step)
+{
+    struct kos_tx *tx = kos_tx_begin(f->store);
+    for (uint32_t ops = pick(f, 4); ops; ops--) {
+        uint32_t n = pick(f, MODEL_KEYS), space = pick(f, 2);
+        char key[8], value[300] = { 0 };
+        model_key(n, key);
+        if (pick(f, 3)) {
+            snprintf(value, sizeof value, "%u", step);
+            kos_tx_put(tx, space ? "odd" : "even", kos_bytes_str(key), kos_bytes(value, 12 + pick(f, 280)));
+            model->value[space][n] = step;
+        } else {
+            kos_tx_delete(tx, space ? "odd" : "even", kos_bytes_str(key));
+            model->value[space][n] = 0;
+        }
+    }
+    ck_assert_int_eq(kos_tx_commit(tx, NULL, NULL), KOS_OK);
+}
+
+START_TEST(long_random_life)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct fixture f = { .manual = kos_manual_new(seed) };
+        struct model model = { 0 };
+        f.env = kos_manual_env(f.manual);
+        open_store(&f);
+        for (uint32_t step = 1; step <= 1500; step++) {
+            model_step(&f, &model, step);
+            if (pick(&f, 3) == 0)
+                kos_manual_turn(f.manual);
+            if (pick(&f, 50) == 0)
+                kos_store_checkpoint(f.store);
+            if (pick(&f, 20) == 0)
+                model_compare(&f, &model);
+            if (pick(&f, 100) == 0) {
+                kos_manual_settle(f.manual);
+                store_abandon(f.store);
+                kos_manual_power_loss_torn(f.manual);
+                open_store(&f);
+                model_compare(&f, &model);
+            } else if (pick(&f, 200) == 0) {
+                kos_store_close(f.store);
+                open_store(&f);
+            }
+        }
+        model_compare(&f, &model);
+        end(&f);
+    }
+}
+END_TEST
+
 struct said {
     char text[4096];
 };
@@ -467,4 +569,4 @@ END_TEST
 
 TESTS("store/store", reads_see_at_once_done_comes_later, close_writes_what_waits, abort_leaves_nothing, replay_without_checkpoint,
       layers_merge, scans_stop_and_nest, limits, busy_when_too_much_waits, second_open_is_refused, checkpoints_free_the_journal,
-      check_reads_it_through, older_copy_of_the_database_is_noticed)
+      check_reads_it_through, long_random_life, older_copy_of_the_database_is_noticed)
