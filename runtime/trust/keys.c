@@ -382,6 +382,13 @@ struct kos_identity *kos_keys_find(struct kos_keys *keys, const struct klp_id *i
     return identity;
 }
 
+void kos_keys_each(struct kos_keys *keys, void (*each)(void *arg, const struct kos_identity *identity), void *arg)
+{
+    each(arg, keys->node);
+    for (struct kos_identity *agent = keys->agents; agent; agent = agent->hh.next)
+        each(arg, agent);
+}
+
 const struct klp_id *kos_identity_id(const struct kos_identity *identity) { return &identity->id; }
 const struct klp_log *kos_identity_log(const struct kos_identity *identity) { return identity->log; }
 uint64_t kos_identity_event(const struct kos_identity *identity) { return identity->event; }

@@ -34,6 +34,8 @@ int32_t kos_keys_encrypted(struct kos_env *env, const char *dir, bool *ret_encry
 
 struct kos_identity *kos_keys_node(struct kos_keys *keys);
 struct kos_identity *kos_keys_find(struct kos_keys *keys, const struct klp_id *id);    /* node or agent; NULL */
+/* The node, then its agents, retired ones too. */
+void kos_keys_each(struct kos_keys *keys, void (*each)(void *arg, const struct kos_identity *identity), void *arg);
 /* Makes an agent's identity: inception that names the node as delegator, and the node's delegation event; both written
  * before it returns. */
 int32_t kos_keys_agent_new(struct kos_keys *keys, struct kos_identity **ret_identity, struct kos_error *ret_error);
@@ -46,7 +48,8 @@ const struct klp_log *kos_identity_log(const struct kos_identity *identity);
 uint64_t kos_identity_event(const struct kos_identity *identity);
 int32_t kos_identity_sign(const struct kos_identity *identity, const char *tag, struct kos_bytes body,
                           uint8_t ret_signature[KLP_SIGNATURE_LEN]);
-/* The current secret: for klp_batch_sign and klp_proof_make on a worker. Valid while the identity is; never copied. */
+/* The current secret: for klp_batch_sign and klp_proof_make on a worker. Valid while the identity is; never copied.
+ * NULL for an agent that is retired. */
 const struct klp_secret *kos_identity_secret(const struct kos_identity *identity);
 /* The node's long-lived X25519 key of Noise sessions. */
 const uint8_t *kos_keys_noise_secret(const struct kos_keys *keys);

@@ -22,6 +22,7 @@ int32_t policy_compile(struct policy_manifest **manifests, size_t count, struct 
     policy->manifest_count = count;
     if (count)
         qsort(manifests, count, sizeof(struct policy_manifest *), by_file);
+    policy_limits_group(policy);
     int32_t rc = policy_plugins_merge(policy, ret_error);
     if (rc < 0)
         kos_policy_unref(policy);
@@ -44,6 +45,7 @@ void kos_policy_unref(struct kos_policy *policy)
         policy_manifest_free(policy->manifests[i]);
     free(policy->manifests);
     free(policy->plugins);
+    free(policy->groups);
     free(policy);
 }
 

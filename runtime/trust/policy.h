@@ -51,6 +51,7 @@ struct kos_policy_decision {
     char text[508];                /* one sentence for the operator, with the command that would allow it */
     char peer_text[256];           /* what the peer may be told: no names of files or of others */
     double score_needed;
+    uint64_t retry_ms;             /* KOS_E_QUOTA: when trying again can help; 0 unknown */
 };
 /* The one function that decides, for messages, sessions and `kosctl policy explain`. */
 void kos_policy_decide(const struct kos_policy *policy, const struct kos_policy_request *request,

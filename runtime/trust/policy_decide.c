@@ -21,7 +21,7 @@ static bool peer_is(const struct policy_peer *rule, const struct klp_id *id, con
 }
 
 /* What is said of a node holds for its agents. */
-static bool peer_matches(const struct policy_peer *rule, const struct kos_policy_request *r)
+bool policy_peer_matches(const struct policy_peer *rule, const struct kos_policy_request *r)
 {
     static const struct klp_id none;
     return rule->any || peer_is(rule, &r->peer, r->peer_name) ||
@@ -31,7 +31,7 @@ static bool peer_matches(const struct policy_peer *rule, const struct kos_policy
 static const struct policy_peer *find_peer(const struct policy_peers *peers, const struct kos_policy_request *r)
 {
     for (size_t i = 0; i < peers->count; i++)
-        if (peer_matches(&peers->items[i], r))
+        if (policy_peer_matches(&peers->items[i], r))
             return &peers->items[i];
     return NULL;
 }
@@ -70,50 +70,6 @@ struct policy_threshold policy_threshold_of(const struct kos_policy *policy, con
     if (!by_name && builtin && (!best || builtin->score > best->score))
         best = builtin;
     return best ? *best : *named(policy_builtin, SIZE_MAX, "*");
-}
-
-void policy_limits_of(const struct kos_policy *policy, const struct kos_policy_request *r,
-                      const struct policy_limit *ret_rules[LIMIT_COUNT])
-{
-    memset(ret_rules, 0, LIMIT_COUNT * sizeof *ret_rules);
-    for (size_t i = 0; i < policy->manifest_count; i++) {
-        const struct policy_manifest *m = policy->manifests[i];
-        for (size_t k = 0; k < m->limit_count; k++) {
-            const struct policy_limit *limit = &m->limits[k];
-            if (!peer_matches(&limit->peer, r) ||
-                (strcmp(limit->type, "*") != 0 && strcmp(limit->type, r->type) != 0) ||
-                (strcmp(limit->transport, "*") != 0 && strcmp(limit->transport, r->transport) != 0))
-                continue;
-            for (int w = 0; w < LIMIT_COUNT; w++)
-                if (limit->values[w] && (!ret_rules[w] || limit->values[w] < ret_rules[w]->values[w]))
-                    ret_rules[w] = limit;
-        }
-    }
-}
-
-void policy_limit_text(const struct policy_limit *rule, int which, char ret_text[KOS_RULE_TEXT])
-{
-    snprintf(ret_text, KOS_RULE_TEXT, "%.90s:%d limits.%s = %llu", rule->place.file, rule->place.line,
-             kos_policy_limit_names[which], (unsigned long long)rule->values[which]);
-}
-
-void kos_policy_limits(const struct kos_policy *policy, const struct kos_policy_request *request,
-                       struct kos_policy_limits *ret_limits)
-{
-    const struct policy_limit *rules[LIMIT_COUNT];
-    struct kos_policy_limits out = { 0 };
-    uint64_t *const values[LIMIT_COUNT] = { &out.messages_per_minute, &out.bytes_per_minute, &out.bytes_per_day,
-                                            &out.concurrent_tasks,    &out.outbox_bytes,     &out.dedupe_entries };
-    struct kos_policy_request r = *request;
-    r.type = r.type ? r.type : "";
-    r.transport = r.transport ? r.transport : "";
-    policy_limits_of(policy, &r, rules);
-    for (int w = LIMIT_COUNT; w-- > 0;)
-        if (rules[w]) {
-            *values[w] = rules[w]->values[w];
-            policy_limit_text(rules[w], w, out.rule);
-        }
-    *ret_limits = out;
 }
 
 void policy_peer_text(const struct kos_policy_request *r, char *text, size_t cap)

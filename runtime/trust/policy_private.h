@@ -77,12 +77,21 @@ struct policy_manifest {
     size_t rules;                /* all together, bounded */
 };
 
+/* Limits of all manifests that say of the same peers, type and transport: the lowest of each counts. */
+struct policy_group {
+    uint64_t key;                        /* of the pattern: the same whatever manifest or line it stands in */
+    const struct policy_limit *pattern;
+    const struct policy_limit *from[LIMIT_COUNT];
+};
+
 struct kos_policy {
     uint32_t refs;
     struct policy_manifest **manifests;  /* sorted by file */
     size_t manifest_count;
     struct kos_policy_plugin *plugins;   /* merged, sorted by name; they point into their manifests */
     size_t plugin_count;
+    struct policy_group *groups;
+    size_t group_count;
 };
 
 /* policy_parse.c: takes the document over, also on failure. `file` is copied. KOS_E_POLICY. */
@@ -106,12 +115,18 @@ json_t *policy_plugin_json(const struct kos_policy_plugin *plugin);
 int32_t policy_compile(struct policy_manifest **manifests, size_t count, struct kos_policy **ret_policy,
                        struct kos_error *ret_error);
 
-/* policy_decide.c: the threshold in force for a type, and where it stands (file NULL: built in). */
-struct policy_threshold policy_threshold_of(const struct kos_policy *policy, const char *type);
+/* policy_limits.c */
+void policy_limits_group(struct kos_policy *policy);
+bool policy_group_applies(const struct policy_group *group, const struct kos_policy_request *request);
 /* The minimum of each limit, and the rule it comes from (NULL: none). */
 void policy_limits_of(const struct kos_policy *policy, const struct kos_policy_request *request,
                       const struct policy_limit *ret_rules[LIMIT_COUNT]);
 void policy_limit_text(const struct policy_limit *rule, int which, char ret_text[KOS_RULE_TEXT]);
+
+/* policy_decide.c: the threshold in force for a type, and where it stands (file NULL: built in). */
+struct policy_threshold policy_threshold_of(const struct kos_policy *policy, const char *type);
+/* Whether a rule's peer is this one, or the node it belongs to. */
+bool policy_peer_matches(const struct policy_peer *rule, const struct kos_policy_request *request);
 /* The peer as a person knows it: its petname, or klp://node.ID. */
 void policy_peer_text(const struct kos_policy_request *request, char *text, size_t cap);
 extern const struct policy_threshold policy_builtin[];   /* ends with type NULL */

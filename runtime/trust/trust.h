@@ -28,7 +28,8 @@ void kos_trust_set_policy(struct kos_trust *trust, struct kos_policy *policy);  
 const struct klp_log *kos_trust_log(struct kos_trust *trust, const struct klp_id *id);
 /* Takes a log's text (any part of it that fits), verifies, stores what is new in `tx`. Returns how many events were
  * new. Verification happens here, on the loop: logs are short; callers bound their number per peer and minute.
- * Duplicity freezes and is logged. */
+ * Duplicity freezes, is logged, and its proof is stored apart from `tx`: KOS_E_DUPLICITY. What came before an error in
+ * the text is in `tx`. Events of our own identities that we did not sign are KOS_E_DUPLICITY too. */
 int32_t kos_trust_learn(struct kos_trust *trust, struct kos_tx *tx, struct kos_bytes log_text, struct klp_id *ret_id,
                         struct kos_error *ret_error);
 /* Highest statement of (issuer, kind) seen; older ones refused KOS_E_STALE. Verified against the issuer's log. */
@@ -48,9 +49,11 @@ struct kos_trust_entry {
 enum { KOS_SCORE_DEFAULT = 8, KOS_SCORE_MAX = 10 };
 int32_t kos_trust_set(struct kos_trust *trust, struct kos_tx *tx, const struct klp_id *id, double score,
                       struct kos_error *ret_error);
-int32_t kos_trust_unset(struct kos_trust *trust, struct kos_tx *tx, const struct klp_id *id);      /* KOS_E_NOTFOUND */
+/* Takes back score and petname. KOS_E_NOTFOUND when there was neither. */
+int32_t kos_trust_unset(struct kos_trust *trust, struct kos_tx *tx, const struct klp_id *id);
 void kos_trust_list(struct kos_trust *trust, void (*each)(void *arg, const struct kos_trust_entry *entry), void *arg);
-/* 0 for strangers. An agent without a word of its own has its delegating node's score. Our own identities have 10. */
+/* 0 for strangers, and for what is revoked or frozen. An agent without a word of its own has its delegating node's
+ * score: the node's log must hold the delegation. Our own identities have 10. */
 double kos_trust_score(struct kos_trust *trust, const struct klp_id *id);
 /* Petnames: one id a name and one name an id; a changed mapping is refused with KOS_E_EXISTS naming both ids. */
 int32_t kos_trust_name_set(struct kos_trust *trust, struct kos_tx *tx, const char *name, const struct klp_id *id,
@@ -67,7 +70,14 @@ int32_t kos_trust_find(struct kos_trust *trust, const char *text, struct klp_id 
  */
 void kos_trust_decide(struct kos_trust *trust, struct kos_policy_request *request,
                       struct kos_policy_decision *ret_decision);
+/* Asks all quotas that apply, then charges them; nothing is charged when one refuses. An agent counts as its node:
+ * `request` as kos_trust_decide left it. */
 int32_t kos_trust_quota_take(struct kos_trust *trust, const struct kos_policy_request *request,
                              struct kos_policy_decision *ret_decision);
+/* concurrent_tasks: takes a place when a task of this peer begins, KOS_E_QUOTA when there is none, and gives it back
+ * when it ends, with the same peer, host, type and transport. */
+int32_t kos_trust_tasks_take(struct kos_trust *trust, const struct kos_policy_request *request,
+                             struct kos_policy_decision *ret_decision);
+void kos_trust_tasks_give(struct kos_trust *trust, const struct kos_policy_request *request);
 
 #endif
