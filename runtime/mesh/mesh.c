@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { PEERS_IDLE = 1024 }; /* remembered beyond need */
+
 static void fill_limits(struct kos_mesh_limits *limits)
 {
 #define DEFAULT(member, value) limits->member = limits->member ? limits->member : (value)
@@ -173,6 +175,11 @@ static void sweep_fired(void *arg)
     struct kos_mesh *mesh = arg;
     store_time(mesh);
     mesh_expiry_sweep(mesh);
+    if (HASH_COUNT(mesh->peers) > PEERS_IDLE)
+        for (struct mesh_peer *peer = mesh->peers, *next; peer; peer = next) {
+            next = peer->hh.next;
+            mesh_peer_release(peer);
+        }
     kos_timer_set(mesh->env, mesh->sweep_timer, 1000);
 }
 

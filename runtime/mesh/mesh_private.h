@@ -369,6 +369,7 @@ void mesh_outbox_load(struct kos_mesh *mesh);
 void mesh_outbox_free(struct kos_mesh *mesh);
 void mesh_outbox_add(struct kos_mesh *mesh, struct mesh_entry *entry);
 struct mesh_entry *mesh_outbox_find(struct kos_mesh *mesh, uint64_t seq);
+void mesh_outbox_wake(struct kos_mesh *mesh, const struct mesh_entry *entry, uint64_t delay_ms);   /* look at it then */
 void mesh_outbox_ready(struct kos_mesh *mesh, struct mesh_entry *entry);     /* -> WAITING */
 void mesh_outbox_sent(struct mesh_session *session, struct mesh_entry *entry);
 void mesh_outbox_lost(struct mesh_session *session);                         /* its SENT entries wait again */

@@ -113,6 +113,7 @@ static void end_die(struct net_end *end, const char *text)
     end->dead = true;
     if (end->other)
         end->other->other = NULL;
+    end->other = NULL;
     if (node->up && end->link)
         kos_mesh_link_down(node->mesh, end->link, KOS_E_CLOSED, text);
 }
@@ -195,8 +196,6 @@ static bool pump(struct net *net)
     DL_FOREACH_SAFE(net->ends, end, next) {
         if (!end->dead)
             continue;
-        if (end->other)
-            end->other->other = NULL;
         DL_DELETE(net->ends, end);
         kos_buf_fini(&end->out);
         free(end);
@@ -324,7 +323,7 @@ static void drop_ends(struct net_node *node)
         if (end->node != node)
             continue;
         struct net_end *other = end->other;
-        end->dead = true;
+        end_die(end, "");
         if (other)
             end_die(other, "the other side is gone");
     }
@@ -419,9 +418,59 @@ static void connected(void *arg, const struct kos_mesh_connected *result)
 
 int32_t net_connect(struct net_node *node, const struct net_node *other)
 {
+    return net_connect_expect(node, other, NULL);
+}
+
+void net_policy(struct net_node *node, const char *format, ...)
+{
+    struct kos_policy *policy;
+    struct kos_error error = { 0 };
+    char text[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    ck_assert_int_eq(kos_file_write_all(node->env, "/node/policy.d/test.klp-policy", 0600, kos_bytes_str(text)), KOS_OK);
+    ck_assert_msg(kos_policy_load(node->env, "/node/policy.d", &policy, &error) == KOS_OK, "%s", error.text);
+    kos_trust_set_policy(node->trust, policy);
+    kos_policy_unref(node->policy);
+    node->policy = policy;
+    kos_mesh_trust_changed(node->mesh);
+    net_settle(node->net);
+}
+
+/* As it lies in the store of a node that was connected once: dialled again and again. */
+void net_connect_kept(struct net_node *node, const struct net_node *other)
+{
+    struct kos_buf value;
+    static const uint8_t nobody[KLP_ID_LEN];
+    kos_buf_init(&value, 256);
+    pack_uint(&value, 1, 1);
+    pack_uint(&value, 1, 1);
+    pack_raw(&value, other->id.b, sizeof other->id.b);
+    pack_uint(&value, 0, 1);
+    pack_raw(&value, nobody, sizeof nobody);
+    pack_uint(&value, 0, 1);
+    struct kos_tx *tx = kos_tx_begin(node->store);
+    kos_tx_put(tx, "peer", kos_bytes_str(other->address), kos_buf_bytes(&value));
+    struct kos_error error = { 0 };
+    struct klp_id id;
+    uint8_t *text;
+    size_t len;
+    ck_assert_int_eq(klp_log_text(kos_identity_log(kos_keys_node(other->keys)), 0, &text, &len), KOS_OK);
+    ck_assert_msg(kos_trust_learn(node->trust, tx, kos_bytes(text, len), &id, &error) >= 0, "%s", error.text);
+    ck_assert_int_eq(kos_tx_commit(tx, NULL, NULL), KOS_OK);
+    free(text);
+    kos_buf_fini(&value);
+    mesh_keeps_load(node->mesh);
+    mesh_keeps_start(node->mesh);
+}
+
+int32_t net_connect_expect(struct net_node *node, const struct net_node *other, const struct klp_id *expect)
+{
     struct kos_error error = { 0 };
     node->connected = 1;
-    int32_t rc = kos_mesh_connect(node->mesh, other->address, NULL, 5000, connected, node, &error);
+    int32_t rc = kos_mesh_connect(node->mesh, other->address, expect, 5000, connected, node, &error);
     if (rc < 0)
         return rc;
     net_run(node->net, 100);

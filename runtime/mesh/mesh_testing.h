@@ -81,6 +81,11 @@ void net_cut(struct net *net);         /* all links, now */
 void net_trust(struct net_node *node, const struct net_node *other, double score);
 /* Connects and settles; the status. */
 int32_t net_connect(struct net_node *node, const struct net_node *other);
+int32_t net_connect_expect(struct net_node *node, const struct net_node *other, const struct klp_id *expect);
+/* Has it keep the connection whether or not it comes up now. */
+void net_connect_kept(struct net_node *node, const struct net_node *other);
+/* A policy of one manifest, in force from now on. */
+void net_policy(struct net_node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Sends a message with a payload of about `bytes`; ret_id may be NULL. */
 int32_t net_send(struct net_node *node, const struct net_node *other, const char *type, size_t bytes, int32_t klass, uint8_t *ret_id);
 int32_t net_send_draft(struct net_node *node, struct kos_draft *draft);

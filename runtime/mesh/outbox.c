@@ -32,6 +32,11 @@ static void due_push(struct kos_mesh *mesh, int64_t due, uint64_t seq)
     mesh_due_at(mesh, due);
 }
 
+void mesh_outbox_wake(struct kos_mesh *mesh, const struct mesh_entry *entry, uint64_t delay_ms)
+{
+    due_push(mesh, mesh_now(mesh) + (int64_t)delay_ms, entry->seq);
+}
+
 void mesh_outbox_add(struct kos_mesh *mesh, struct mesh_entry *entry)
 {
     HASH_ADD(hh, mesh->entries, seq, sizeof entry->seq, entry);
@@ -146,6 +151,19 @@ static void tell_end(struct kos_mesh *mesh, const struct mesh_entry *entry, int3
         mesh_event(mesh, "message_out", json_pack("{s:o,s:o,s:s,s:s,s:s}", "id", mesh_id_json(&entry->id), "target", mesh_id_json(&entry->node), "type", entry->type, "status", kos_error_name(status), "text", text));
 }
 
+static void try_later(struct kos_mesh *mesh, struct mesh_entry *entry)
+{
+    uint32_t jitter;
+    unlist(mesh, entry);
+    entry->backoff_ms = entry->backoff_ms ? entry->backoff_ms * 2 : RETRY_MIN_MS;
+    if (entry->backoff_ms > RETRY_MAX_MS)
+        entry->backoff_ms = RETRY_MAX_MS;
+    kos_random(mesh->env, &jitter, sizeof jitter);
+    entry->state = MESH_DELAYED;
+    entry->due_ms = mesh_now(mesh) + entry->backoff_ms - jitter % (entry->backoff_ms / 2);
+    due_push(mesh, entry->due_ms, entry->seq);
+}
+
 /* The entry gives way to its outcome, in one transaction. The outcome is offered at once: were it lost with a crash, the
  * message would be sent again and get its recorded receipt again. */
 static void end(struct kos_mesh *mesh, struct mesh_entry *entry, int32_t status, const char *text)
@@ -162,7 +180,7 @@ static void end(struct kos_mesh *mesh, struct mesh_entry *entry, int32_t status,
     int32_t rc = kos_tx_commit(tx, NULL, NULL);
     entry->state = before;
     if (rc < 0) {
-        due_push(mesh, mesh_now(mesh) + RETRY_MIN_MS, entry->seq); /* the disk takes nothing now */
+        try_later(mesh, entry); /* the disk takes nothing now: sent again, it gets the same answer */
         return;
     }
     tell_end(mesh, entry, status, text);
@@ -190,19 +208,6 @@ void mesh_outbox_noted(struct kos_mesh *mesh, struct mesh_entry *entry)
 {
     if (entry->state == MESH_ENDED)
         mesh_outbox_remove(mesh, entry);
-}
-
-static void try_later(struct kos_mesh *mesh, struct mesh_entry *entry)
-{
-    uint32_t jitter;
-    unlist(mesh, entry);
-    entry->backoff_ms = entry->backoff_ms ? entry->backoff_ms * 2 : RETRY_MIN_MS;
-    if (entry->backoff_ms > RETRY_MAX_MS)
-        entry->backoff_ms = RETRY_MAX_MS;
-    kos_random(mesh->env, &jitter, sizeof jitter);
-    entry->state = MESH_DELAYED;
-    entry->due_ms = mesh_now(mesh) + entry->backoff_ms - jitter % (entry->backoff_ms / 2);
-    due_push(mesh, entry->due_ms, entry->seq);
 }
 
 void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const struct klp_receipt *receipt)
@@ -253,6 +258,8 @@ void mesh_outbox_due(struct kos_mesh *mesh)
             expire(mesh, entry);
         else if (entry->state == MESH_DELAYED && now >= entry->due_ms)
             mesh_outbox_ready(mesh, entry);
+        else if (entry->state == MESH_WAITING)
+            mesh_peer_touch(mesh_peer_find(mesh, &entry->node));
     }
 }
 

@@ -95,7 +95,8 @@ void mesh_peer_up(struct mesh_session *session)
     kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s (%s, %s)", mesh_peer_label(mesh, &peer->id, text), link->remote, session->pattern == KLP_NOISE_IK ? "IK" : "XX", session->initiator ? "dialled" : "accepted");
     if (link->keep)
         mesh_keep_up(link->keep, session);
-    if (mesh_watched(mesh))
+    /* Who was told may have disconnected at once. */
+    if (!link->closing && mesh_watched(mesh))
         mesh_event(mesh, "peer_up", describe(session));
     if (link->closing)
         return;

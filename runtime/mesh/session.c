@@ -29,7 +29,7 @@ void mesh_session_new(struct mesh_link *link)
         mesh_link_close(link, false, KOS_E_NOMEM, "no memory for a session with %s", link->remote);
         return;
     }
-    kos_timer_set(mesh->env, session->timer, mesh->limits.idle_ping_ms);
+    kos_timer_set(mesh->env, session->timer, mesh->limits.idle_ping_ms < mesh->limits.session_ms ? mesh->limits.idle_ping_ms : mesh->limits.session_ms);
     mesh_link_open_window(link);
 }
 

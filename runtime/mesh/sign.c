@@ -191,7 +191,8 @@ static void mark(struct mesh_peer *peer, uint8_t klass)
         marking->seqs[marking->count++] = entry->seq;
     }
     if (kos_tx_commit(tx, marked, marking) < 0) {
-        free(marking); /* the disk takes nothing: the next event of this peer tries again */
+        free(marking); /* the disk takes nothing now */
+        mesh_outbox_wake(peer->mesh, peer->waiting[klass], 1000);
         return;
     }
     mesh_hold(peer->mesh);

@@ -274,6 +274,8 @@ static void answer_error(struct kos_mesh_tx *tx, const struct klp_message *messa
     draft.expires_in_ms = message->expires - kos_now_ms(tx->mesh->env);
     if (draft.expires_in_ms < 60000)
         draft.expires_in_ms = 60000;
+    if (draft.expires_in_ms > KLP_MESSAGE_LIFE_MAX_MS)
+        draft.expires_in_ms = KLP_MESSAGE_LIFE_MAX_MS;
     struct kos_error before = tx->error;
     send(tx, "", &draft);
     /* That the answer may not be sent is no reason to keep the message. */
