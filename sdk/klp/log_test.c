@@ -300,6 +300,83 @@ START_TEST(duplicity_behind_delegations)
 }
 END_TEST
 
+/* Five branches that part at event 1, heard of in every order and every choice: what stands is the same for all. */
+enum { BRANCHES = 5 };
+
+static void branch_texts(struct t_identity *one, uint8_t *ret_texts[BRANCHES], size_t ret_lens[BRANCHES])
+{
+    struct klp_secret k1 = t_fresh(one), k2 = t_fresh(one), k3 = t_fresh(one), k4 = t_fresh(one);
+    struct t_entry entry;
+    for (int i = 0; i < BRANCHES; i++) {
+        struct t_identity two = *one;
+        two.log = klp_log_clone(one->log);
+        struct klp_event event = t_event(two.log, KLP_EVENT_REVOCATION, 1);
+        event.by_recovery = true;
+        switch (i) {
+        case 0: t_delegation(two.log, 1, &two.current, 0xaa, &entry); break;
+        case 1: t_delegation(two.log, 1, &two.current, 0xbb, &entry); break;
+        case 2: t_rotation(&two, 1, &two.next, false, &k1, &k2, &entry); break;
+        case 3: t_rotation(&two, 1, &two.recovery, true, &k3, &k4, &entry); break;
+        default: t_make(&event, &two.recovery, &entry); break;
+        }
+        t_append(two.log, &entry, KLP_LOG_APPENDED);
+        if (i == 0) { /* as strong as branch 2, by what follows */
+            t_rotation(&two, 2, &two.next, false, &k3, &k2, &entry);
+            t_append(two.log, &entry, KLP_LOG_APPENDED);
+        }
+        ck_assert_int_eq(klp_log_text(two.log, 0, &ret_texts[i], &ret_lens[i]), 0);
+        klp_log_free(two.log);
+    }
+}
+
+/* The branch that must stand among those heard of, or -1: frozen. */
+static int expected_branch(unsigned heard)
+{
+    if (heard & 16)
+        return 4;
+    if (heard & 8)
+        return 3;
+    if ((heard & 5) == 5)
+        return -1;
+    return heard & 4 ? 2 : heard & 1 ? 0 : 1;
+}
+
+static void hear(uint8_t *const texts[BRANCHES], const size_t lens[BRANCHES], const struct klp_log *log, unsigned heard)
+{
+    for (int i = 0; i < BRANCHES; i++) {
+        if (heard & 1u << i)
+            continue;
+        struct klp_log *next = klp_log_clone(log);
+        (void)klp_log_append_text(next, kos_bytes(texts[i], lens[i]), NULL);
+        unsigned now = heard | 1u << i;
+        int branch = expected_branch(now);
+        ck_assert_msg(klp_log_frozen(next) == (branch < 0), "heard %u, then %d", heard, i);
+        if (branch >= 0) {
+            uint8_t *text;
+            size_t len;
+            ck_assert_int_eq(klp_log_text(next, 0, &text, &len), 0);
+            ck_assert_msg(kos_bytes_eq(kos_bytes(text, len), kos_bytes(texts[branch], lens[branch])), "heard %u, then %d",
+                          heard, i);
+            free(text);
+        }
+        hear(texts, lens, next, now);
+        klp_log_free(next);
+    }
+}
+
+START_TEST(order_does_not_decide)
+{
+    struct t_identity one = node(true);
+    uint8_t *texts[BRANCHES];
+    size_t lens[BRANCHES];
+    branch_texts(&one, texts, lens);
+    hear(texts, lens, one.log, 0);
+    for (int i = 0; i < BRANCHES; i++)
+        free(texts[i]);
+    klp_log_free(one.log);
+}
+END_TEST
+
 START_TEST(recovery_outranks)
 {
     struct t_identity one = node(true), bare = node(false);
@@ -800,6 +877,6 @@ START_TEST(limits)
 END_TEST
 
 TESTS("klp/log", inception, empty_log, rotation_mixes_algorithms, gap_prior_and_other_identity, thief_of_current_key,
-      superseded_is_stale, duplicity_freezes, duplicity_of_delegations, duplicity_behind_delegations, recovery_outranks,
+      superseded_is_stale, duplicity_freezes, duplicity_of_delegations, duplicity_behind_delegations, order_does_not_decide, recovery_outranks,
       revocation_is_final, grace, delegation, handover, handover_misused, shape, making_refuses, truncated_everywhere,
       altered_everywhere, swapped_and_replayed, limits)
