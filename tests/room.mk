@@ -11,3 +11,7 @@ noinst_HEADERS += tests/unit.h
 include tests/vectors/room.mk
 EXTRA_DIST += tests/rooms.py tests/summary tests/skips tools/packages tools/bootstrap
 TESTS += tests/rooms.py
+
+INTEGRATION = tests/integration/task.py
+TESTS += $(INTEGRATION)
+EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
