@@ -584,5 +584,41 @@ START_TEST(test_shipped)
 }
 END_TEST
 
+/* Every manifest that klp-policy(5) shows compiles, alone and together; the line of kosctl among them is none. */
+START_TEST(test_manual)
+{
+    struct kos_manual *manual, *kernel = kos_manual_new(1);
+    struct kos_env *env = begin(&manual);
+    uint8_t *page;
+    size_t len;
+    kos_manual_kernel_files(kernel);
+    ck_assert_int_eq(kos_file_read_all(kos_manual_env(kernel), KOS_TEST_SRCDIR "/man/klp-policy.5", 1 << 20, &page, &len),
+                     KOS_OK);
+    const char *at = strstr((const char *)page, ".Sh EXAMPLES");
+    ck_assert_ptr_nonnull(at);
+    int found = 0;
+    while ((at = strstr(at, ".Bd -literal -offset indent\n")) != NULL) {
+        at = strchr(at, '\n') + 1;
+        const char *stop = strstr(at, ".Ed\n");
+        ck_assert_ptr_nonnull(stop);
+        if (strncmp(at, "name = ", 7) == 0) {
+            char *text = kos_format("%.*s", (int)(stop - at), at), name[32];
+            snprintf(name, sizeof name, "%d.klp-policy", found++);
+            put(env, name, text);
+            free(text);
+        }
+    }
+    ck_assert_int_eq(found, 2);
+    struct kos_policy *policy = load(env);
+    const struct kos_policy_plugin *plugins;
+    ck_assert_uint_eq(kos_policy_plugins(policy, &plugins), 3);
+    ck_assert_double_eq(policy_threshold_of(policy, "TASK_REQUEST").score, 9);
+    kos_policy_unref(policy);
+    free(page);
+    kos_manual_free(kernel);
+    kos_manual_free(manual);
+}
+END_TEST
+
 TESTS("trust/policy", test_builtin, test_texts, test_types, test_answers, test_peers, test_thresholds, test_limits,
-      test_composition, test_order_never_matters, test_refused, test_bounds, test_wiring, test_shipped)
+      test_composition, test_order_never_matters, test_refused, test_bounds, test_wiring, test_shipped, test_manual)
