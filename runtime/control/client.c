@@ -148,7 +148,7 @@ static int32_t exchange(struct kos_client *client, const char *method, json_t *p
     free(text);
     bool go = r == KOS_OK;
     while (go) {
-        size_t len;
+        size_t len = 0;
         if ((r = client_read(client, until, &len, ret_error)) < 0)
             break;
         json_t *reply = json_loadb((const char *)client->in.data, len, 0, NULL);
