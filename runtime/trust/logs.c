@@ -32,7 +32,7 @@ void trust_logs_fini(struct kos_trust *trust)
 
 static struct klp_log *keep(struct kos_trust *trust, const struct klp_id *id, struct klp_log *log)
 {
-    if (HASH_COUNT(trust->logs) >= KOS_TRUST_CACHE_MAX)
+    if (HASH_COUNT(trust->logs) >= trust->cache_max)
         drop(trust, trust->logs); /* the table is in order of use */
     struct trust_log *entry = kos_new(sizeof *entry);
     entry->id = *id;
@@ -70,6 +70,8 @@ static struct klp_log *load(struct kos_trust *trust, const struct klp_id *id)
     }
     loading.rc = klp_log_append(loading.log, kos_bytes(text, len), NULL);
     free(text);
+    if (loading.rc >= 0 && !klp_id_eq(klp_log_id(loading.log), id))
+        loading.rc = KOS_E_CORRUPT;
     if (loading.rc >= 0)
         kos_store_scan(trust->store, "event", trust_id_bytes(id), kos_bytes(NULL, 0), load_event, &loading);
     if (loading.rc < 0) {
@@ -102,6 +104,25 @@ const struct klp_log *kos_trust_log(struct kos_trust *trust, const struct klp_id
     return own ? kos_identity_log(own) : get(trust, id);
 }
 
+/* Whether the node's log holds the delegation; remembered for as long as that log does not change. */
+static bool node_says(struct kos_trust *trust, const struct klp_log *node, const struct klp_log *agent)
+{
+    struct trust_log *entry;
+    const struct klp_id *id = klp_log_id(agent);
+    const struct klp_event *head = klp_log_head(node);
+    HASH_FIND(hh, trust->logs, id, sizeof *id, entry);
+    if (entry && entry->node_count == klp_log_count(node) &&
+        memcmp(&entry->node_head, &head->digest, sizeof head->digest) == 0)
+        return entry->delegated;
+    bool delegated = klp_log_delegates(node, id, klp_log_identity(agent));
+    if (entry) {
+        entry->node_count = klp_log_count(node);
+        entry->node_head = head->digest;
+        entry->delegated = delegated;
+    }
+    return delegated;
+}
+
 static bool delegated_by(struct kos_trust *trust, const struct klp_log *agent, struct klp_id *ret_node)
 {
     struct klp_id node;
@@ -112,8 +133,7 @@ static bool delegated_by(struct kos_trust *trust, const struct klp_log *agent, s
     if (!log || klp_log_kind(log) != KLP_KIND_NODE || klp_log_revoked(log) || klp_log_frozen(log))
         return false;
     /* The agent names its node by the full digest, and the node the agent: either alone proves nothing. */
-    if (memcmp(klp_log_identity(log), &identity, sizeof identity) != 0 ||
-        !klp_log_delegates(log, klp_log_id(agent), klp_log_identity(agent)))
+    if (memcmp(klp_log_identity(log), &identity, sizeof identity) != 0 || !node_says(trust, log, agent))
         return false;
     *ret_node = node;
     return true;
@@ -179,7 +199,7 @@ static void forget(struct kos_trust *trust, struct kos_tx *tx, const struct klp_
  * proof of duplicity is what must not be forgotten. */
 static int32_t make_room(struct kos_trust *trust, struct kos_tx *tx, struct kos_error *ret_error)
 {
-    if (kos_store_count(trust->store, "log") < KOS_TRUST_LOGS_MAX)
+    if (kos_store_count(trust->store, "log") < trust->logs_max)
         return KOS_OK;
     struct victim victim = { .trust = trust };
     struct klp_id from, host;
@@ -196,8 +216,8 @@ static int32_t make_room(struct kos_trust *trust, struct kos_tx *tx, struct kos_
         forget(trust, tx, id);
         return KOS_OK;
     }
-    return kos_fail(ret_error, KOS_E_LIMIT, "%d key event logs are held here, and none of a stranger can be dropped",
-                    KOS_TRUST_LOGS_MAX);
+    return kos_fail(ret_error, KOS_E_LIMIT, "%zu key event logs are held here, and none of a stranger can be dropped",
+                    trust->logs_max);
 }
 
 /* Writes how `log` differs from what is stored, which is `before` (NULL: nothing). */

@@ -592,8 +592,8 @@ START_TEST(test_manual)
     uint8_t *page;
     size_t len;
     kos_manual_kernel_files(kernel);
-    ck_assert_int_eq(kos_file_read_all(kos_manual_env(kernel), KOS_TEST_SRCDIR "/man/klp-policy.5", 1 << 20, &page, &len),
-                     KOS_OK);
+    ck_assert_int_eq(
+        kos_file_read_all(kos_manual_env(kernel), KOS_TEST_SRCDIR "/man/klp-policy.5", 1 << 20, &page, &len), KOS_OK);
     const char *at = strstr((const char *)page, ".Sh EXAMPLES");
     ck_assert_ptr_nonnull(at);
     int found = 0;

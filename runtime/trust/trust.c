@@ -42,6 +42,8 @@ int32_t kos_trust_new(struct kos_env *env, struct kos_store *store, struct kos_k
     trust->store = store;
     trust->keys = keys;
     trust->policy = kos_policy_ref(policy);
+    trust->logs_max = KOS_TRUST_LOGS_MAX;
+    trust->cache_max = KOS_TRUST_CACHE_MAX;
     trust->said = kos_log_limit_new(env, 60000);
     trust->turn_end = (struct kos_turn_end){ .run = turn_ended, .order = 90 };
     env->ops->turn_end_add(env, &trust->turn_end);

@@ -29,6 +29,11 @@ struct trust_log {
     struct klp_id id;
     struct klp_log *log;
     struct trust_log *next;    /* among those to be freed at the end of the turn */
+    /* An agent's: what its node's log said when it ended with node_head. Looking for a delegation reads that log
+     * through, and every message of an agent asks. */
+    struct klp_digest node_head;
+    uint64_t node_count;
+    bool delegated;
 };
 
 struct trust_word {
@@ -44,6 +49,7 @@ struct kos_trust {
     struct kos_keys *keys;
     struct kos_policy *policy;
     struct trust_log *logs, *dropped;
+    size_t logs_max, cache_max;      /* KOS_TRUST_LOGS_MAX, KOS_TRUST_CACHE_MAX; tests lower them */
     struct kos_turn_end turn_end;
     struct trust_word *words;        /* petnames handed out, so that they stay where they are */
     struct trust_bucket *buckets;    /* in order of use */

@@ -5,7 +5,8 @@
 
 #include "core/buf.h"
 #include "core/manual.h"
-#include "trust/policy_private.h"
+#include "trust/keys_private.h"
+#include "trust/trust_private.h"
 
 static const struct kos_bytes none = { NULL, 0 };
 
@@ -160,6 +161,83 @@ START_TEST(test_learn)
 }
 END_TEST
 
+static struct klp_id stranger(struct fixture *f)
+{
+    struct kos_key_secrets *secrets;
+    struct klp_log *log;
+    ck_assert_int_eq(kos_key_secrets_new(f->env, KLP_ALG_ED25519, &secrets, &f->error), KOS_OK);
+    ck_assert_int_eq(kos_keys_incept(f->env, KLP_KIND_NODE, secrets, NULL, &log, &f->error), KOS_OK);
+    ck_assert_int_eq(learn(f, log, 0), 1);
+    struct klp_id id = *klp_log_id(log);
+    klp_log_free(log);
+    kos_secret_free(secrets);
+    return id;
+}
+
+/* A crowd of new identities pushes out strangers only, and the parsed ones are few; a log handed out stays good until
+ * the turn ends. */
+START_TEST(test_crowd)
+{
+    struct fixture f = begin("");
+    struct klp_id kept[3] = { stranger(&f), stranger(&f), *id_of(f.other) };
+    struct kos_identity *agent;
+    f.trust->logs_max = 12;
+    f.trust->cache_max = 3;
+    ck_assert_int_eq(kos_keys_agent_new(f.other, &agent, &f.error), KOS_OK);
+    ck_assert_int_eq(learn(&f, kos_identity_log(kos_keys_node(f.other)), 0), 2);
+    ck_assert_int_eq(learn(&f, kos_identity_log(agent), 0), 1);
+    ck_assert_int_eq(trust_it(&f, &kept[0], 1), KOS_OK);
+    ck_assert_int_eq(name_it(&f, "friend", &kept[1]), KOS_OK);
+    ck_assert_int_eq(trust_it(&f, &kept[2], 6), KOS_OK);
+    const struct klp_log *held = kos_trust_log(f.trust, &kept[0]);
+    struct klp_id last = { { 0 } };
+    for (int i = 0; i < 60; i++)
+        last = stranger(&f);
+    ck_assert(klp_id_eq(klp_log_id(held), &kept[0]));
+    ck_assert_uint_eq(kos_store_count(f.store, "log"), 12);
+    ck_assert_uint_le(HASH_COUNT(f.trust->logs), 3);
+    kos_manual_settle(f.manual);
+    again(&f);
+    for (int i = 0; i < 3; i++)
+        ck_assert_ptr_nonnull(kos_trust_log(f.trust, &kept[i]));
+    ck_assert_double_eq(kos_trust_score(f.trust, kos_identity_id(agent)), 6);
+    ck_assert_ptr_nonnull(kos_trust_log(f.trust, &last));
+    f.trust->logs_max = 1; /* only kept ones and what came before: nothing to be dropped among the first */
+    for (int i = 0; i < 30; i++) {
+        struct kos_key_secrets *secrets;
+        struct klp_log *log;
+        ck_assert_int_eq(kos_key_secrets_new(f.env, KLP_ALG_ED25519, &secrets, &f.error), KOS_OK);
+        ck_assert_int_eq(kos_keys_incept(f.env, KLP_KIND_NODE, secrets, NULL, &log, &f.error), KOS_OK);
+        int32_t rc = learn(&f, log, 0);
+        ck_assert(rc == 1 || rc == KOS_E_LIMIT);
+        klp_log_free(log);
+        kos_secret_free(secrets);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert_ptr_nonnull(kos_trust_log(f.trust, &kept[i]));
+    end(&f);
+}
+END_TEST
+
+/* A damaged store: what does not verify is not believed. */
+START_TEST(test_damaged_store)
+{
+    struct fixture f = begin("");
+    struct klp_id id = stranger(&f);
+    struct kos_tx *tx = kos_tx_begin(f.store);
+    kos_tx_put(tx, "log", trust_id_bytes(&id), kos_bytes_str("{}"));
+    kos_tx_put(tx, "word", trust_id_bytes(&id), kos_bytes_str("short"));
+    kos_tx_put(tx, "name", kos_bytes_str("nx"), kos_bytes_str("short"));
+    ck_assert_int_eq(kos_tx_commit(tx, NULL, NULL), KOS_OK);
+    again(&f);
+    ck_assert_ptr_null(kos_trust_log(f.trust, &id));
+    ck_assert_double_eq(kos_trust_score(f.trust, &id), 0);
+    ck_assert_int_lt(kos_trust_name_get(f.trust, "x", &id), 0);
+    ck_assert_ptr_nonnull(strstr(kos_manual_logged(f.manual), "does not verify"));
+    end(&f);
+}
+END_TEST
+
 /* Two copies of one node's keys sign different events at one place: proof is kept over restarts, whatever becomes of
  * the transaction that brought it. */
 START_TEST(test_duplicity)
@@ -247,6 +325,8 @@ START_TEST(test_scores)
     ck_assert_int_eq(kos_keys_agent_new(f.other, &stray, &f.error), KOS_OK);
     ck_assert_int_eq(learn(&f, kos_identity_log(stray), 0), 1);
     ck_assert_double_eq(kos_trust_score(f.trust, kos_identity_id(stray)), 0);
+    ck_assert_int_eq(learn(&f, kos_identity_log(kos_keys_node(f.other)), 0), 1); /* now it has */
+    ck_assert_double_eq(kos_trust_score(f.trust, kos_identity_id(stray)), 7.5);
     ck_assert_int_eq(trust_it(&f, kos_identity_id(agent), 2), KOS_OK); /* a word of its own outranks its node's */
     again(&f);
     ck_assert_double_eq(kos_trust_score(f.trust, kos_identity_id(agent)), 2);
@@ -612,6 +692,6 @@ START_TEST(test_quota_crowd)
 }
 END_TEST
 
-TESTS("trust/trust", test_learn, test_duplicity, test_own_log, test_scores, test_aborted, test_names, test_find,
-      test_statements, test_decide, test_quota_minutes, test_quota_of_agents, test_quota_days, test_tasks,
-      test_quota_crowd)
+TESTS("trust/trust", test_learn, test_crowd, test_damaged_store, test_duplicity, test_own_log, test_scores,
+      test_aborted, test_names, test_find, test_statements, test_decide, test_quota_minutes, test_quota_of_agents,
+      test_quota_days, test_tasks, test_quota_crowd)
