@@ -30,13 +30,14 @@ enum { DESCRIBE_MS = 10000, DESCRIBE_CPU_S = 5, DESCRIBE_FILES = 256 };
 #define DESCRIBE_SANITIZED 0
 #endif
 
+/* The hard limit lies a little above: at the soft one of CPU time a signal says why it ends. */
 static bool limit(int what, rlim_t value)
 {
-    struct rlimit now, wanted = { value, value };
+    struct rlimit now, wanted = { value, value + 1 };
     if (getrlimit(what, &now) != 0)
         return false;
-    if (now.rlim_max < value)
-        wanted = (struct rlimit){ now.rlim_max, now.rlim_max };
+    if (now.rlim_max < wanted.rlim_max)
+        wanted = (struct rlimit){ now.rlim_max < value ? now.rlim_max : value, now.rlim_max };
     return setrlimit(what, &wanted) == 0;
 }
 
