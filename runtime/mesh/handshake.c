@@ -66,16 +66,14 @@ static void submit(struct mesh_handshake *handshake, bool writing)
 {
     handshake->writing = writing;
     handshake->running = true;
-    mesh_work(handshake->mesh, &handshake->work);
+    mesh_work(handshake->job.mesh, &handshake->job, run, done);
 }
 
 void mesh_handshake_begin(struct mesh_link *link, const uint8_t *remote)
 {
     struct kos_mesh *mesh = link->mesh;
     struct mesh_handshake *handshake = kos_new(sizeof *handshake);
-    handshake->work.run = run;
-    handshake->work.done = done;
-    handshake->mesh = mesh;
+    handshake->job.mesh = mesh;
     handshake->link = link;
     handshake->initiator = link->dialled;
     handshake->secret = kos_keys_noise_secret(kos_trust_keys(mesh->trust));
@@ -207,7 +205,7 @@ static void done(struct kos_work *work)
     struct mesh_handshake *handshake = (struct mesh_handshake *)work;
     struct mesh_link *link = handshake->link;
     handshake->running = false;
-    if (!mesh_drop(handshake->mesh) || !link) {
+    if (!mesh_work_done(&handshake->job) || !link) {
         handshake_free(handshake);
         return;
     }

@@ -82,7 +82,7 @@ static void run(struct kos_work *work)
  * its session. */
 static int32_t find_key(struct mesh_in *in)
 {
-    struct kos_mesh *mesh = in->mesh;
+    struct kos_mesh *mesh = in->job.mesh;
     const struct klp_message *message = &in->messages[0];
     const struct klp_log *log = kos_trust_log(mesh->trust, &message->source_id);
     if (!log)
@@ -105,40 +105,41 @@ static int32_t find_key(struct mesh_in *in)
 }
 
 static void finish(struct mesh_in *in);
+static void done(struct kos_work *work);
 
-static void done(struct kos_work *work)
+static void parsed(struct mesh_in *in)
 {
-    struct mesh_in *in = (struct mesh_in *)work;
-    if (!mesh_drop(in->mesh) || in->orphan) {
-        in_free(in);
-        return;
-    }
     if (!in->verifying && in->status >= 0 && (in->status = find_key(in)) >= 0) {
         in->verifying = true;
-        mesh_work(in->mesh, &in->work);
+        mesh_work(in->job.mesh, &in->job, run, done);
         return;
     }
     finish(in);
 }
 
+static void done(struct kos_work *work)
+{
+    struct mesh_in *in = (struct mesh_in *)work;
+    if (!mesh_work_done(&in->job) || in->orphan)
+        in_free(in);
+    else
+        parsed(in);
+}
+
 static void begin(struct mesh_in *in)
 {
-    struct kos_mesh *mesh = in->mesh;
     if (in->len > MESH_PARSE_INLINE) {
-        mesh_work(mesh, &in->work);
+        mesh_work(in->job.mesh, &in->job, run, done);
         return;
     }
-    mesh_hold(mesh);
-    run(&in->work);
-    done(&in->work);
+    run(&in->job.work);
+    parsed(in);
 }
 
 static struct mesh_in *in_new(struct kos_mesh *mesh, uint8_t type, uint8_t klass, uint8_t *data, size_t len)
 {
     struct mesh_in *in = kos_new(sizeof *in);
-    in->work.run = run;
-    in->work.done = done;
-    in->mesh = mesh;
+    in->job.mesh = mesh;
     in->type = type;
     in->klass = klass;
     in->data = data;
@@ -204,7 +205,7 @@ void mesh_inbox_free(struct kos_mesh *mesh)
 
 static void give_credit(struct mesh_in *in)
 {
-    struct mesh_link *link = in->link ? mesh_link_find(in->mesh, in->link) : NULL;
+    struct mesh_link *link = in->link ? mesh_link_find(in->job.mesh, in->link) : NULL;
     if (link && link->session)
         mesh_session_consumed(link->session, in->klass, in->len);
 }
@@ -221,7 +222,7 @@ static void tell_in(struct kos_mesh *mesh, const struct klp_message *message)
 static void stored(void *arg, int32_t status)
 {
     struct mesh_in *in = arg;
-    struct kos_mesh *mesh = in->mesh;
+    struct kos_mesh *mesh = in->job.mesh;
     if (!mesh_drop(mesh)) {
         in_free(in);
         return;
@@ -246,7 +247,7 @@ static void stored(void *arg, int32_t status)
 
 static void store_one(struct mesh_in *in, struct kos_tx *tx, uint32_t i, const struct klp_id *agent)
 {
-    struct kos_mesh *mesh = in->mesh;
+    struct kos_mesh *mesh = in->job.mesh;
     const struct klp_message *message = &in->messages[i];
     struct kos_buf value;
     uint8_t key[8], signature[KLP_BATCH_SIGNATURE_MAX];
@@ -270,14 +271,14 @@ static void store_one(struct mesh_in *in, struct kos_tx *tx, uint32_t i, const s
 static void unstore(struct mesh_in *in, int32_t code)
 {
     struct mesh_refusal refusal = { .text = "" };
-    struct mesh_peer *peer = mesh_peer_get(in->mesh, &in->peer);
+    struct mesh_peer *peer = mesh_peer_get(in->job.mesh, &in->peer);
     snprintf(refusal.text, sizeof refusal.text, "the store takes nothing now: %s", kos_error_text(code));
     snprintf(refusal.peer_text, sizeof refusal.peer_text, "it cannot be stored now");
     for (uint32_t i = 0; i < in->count; i++) {
-        struct mesh_open *open = in->seqs[i] ? mesh_offer_find(in->mesh, in->seqs[i]) : NULL;
+        struct mesh_open *open = in->seqs[i] ? mesh_offer_find(in->job.mesh, in->seqs[i]) : NULL;
         if (!open)
             continue;
-        mesh_offer_remove(in->mesh, open);
+        mesh_offer_remove(in->job.mesh, open);
         peer->dedupe--;
         mesh_inbox_refused(in, &in->messages[i], kos_error_retry(code) ? code : KOS_E_BUSY, &refusal);
     }
@@ -286,7 +287,7 @@ static void unstore(struct mesh_in *in, int32_t code)
 /* A repeat's receipt waits for the disk too: what it repeats may have come a moment ago. */
 static void judge_all(struct mesh_in *in)
 {
-    struct kos_tx *tx = kos_tx_begin(in->mesh->store);
+    struct kos_tx *tx = kos_tx_begin(in->job.mesh->store);
     uint32_t kept = 0;
     in->seqs = kos_new(in->count * sizeof *in->seqs);
     in->repeats = kos_new(in->count * sizeof *in->repeats);
@@ -307,7 +308,7 @@ static void judge_all(struct mesh_in *in)
         kept++;
         if (in->repeats[i]) {
             in->digests_recorded[i] = recorded.digest;
-            in->mesh->counters.repeats++;
+            in->job.mesh->counters.repeats++;
             kos_tx_put(tx, "mesh", kos_bytes_str("repeat"), kos_bytes(NULL, 0));
         } else {
             store_one(in, tx, i, &agent);
@@ -315,7 +316,7 @@ static void judge_all(struct mesh_in *in)
     }
     free(in->nodes);
     in->nodes = NULL;
-    mesh_hold(in->mesh);
+    mesh_hold(in->job.mesh);
     if (!kept) {
         kos_tx_abort(tx);
         stored(in, KOS_E_DENIED);
@@ -336,14 +337,14 @@ static void refuse_all(struct mesh_in *in)
     snprintf(refusal.text, sizeof refusal.text, "%s", kos_error_text(in->status));
     for (uint32_t i = 0; i < in->count || i == 0; i++)
         mesh_inbox_refused(in, i < in->count ? &in->messages[i] : NULL, in->status, &refusal);
-    mesh_hold(in->mesh);
+    mesh_hold(in->job.mesh);
     stored(in, in->status);
 }
 
 static void finish(struct mesh_in *in)
 {
     struct mesh_session *session = in->session;
-    struct mesh_in **first = session ? &session->in_first : &in->mesh->local_first, **last = session ? &session->in_last : &in->mesh->local_last;
+    struct mesh_in **first = session ? &session->in_first : &in->job.mesh->local_first, **last = session ? &session->in_last : &in->job.mesh->local_last;
     in->finished = true;
     in->busy = false;
     while (*first && (*first)->finished) {

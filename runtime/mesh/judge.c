@@ -49,7 +49,7 @@ static int32_t fresh(struct kos_mesh *mesh, const struct klp_message *message)
 
 static int32_t room(struct mesh_in *in, struct kos_policy_request *request, struct mesh_refusal *refusal)
 {
-    struct kos_mesh *mesh = in->mesh;
+    struct kos_mesh *mesh = in->job.mesh;
     struct mesh_peer *peer = mesh_peer_get(mesh, &in->peer);
     struct kos_policy *policy = kos_trust_policy(mesh->trust);
     uint64_t dedupe = mesh->limits.dedupe_per_peer;
@@ -72,7 +72,7 @@ static int32_t room(struct mesh_in *in, struct kos_policy_request *request, stru
 
 static int32_t allowed(struct mesh_in *in, const struct klp_message *message, const struct klp_id *agent_id, struct mesh_refusal *refusal)
 {
-    struct kos_mesh *mesh = in->mesh;
+    struct kos_mesh *mesh = in->job.mesh;
     struct mesh_local_agent *agent = mesh_local_agent(mesh, agent_id);
     struct kos_policy_decision decision;
     struct kos_policy_request request = { .direction = KOS_INBOUND, .peer = message->source_id, .peer_name = "", .type = message->type, .transport = in->transport,
@@ -97,7 +97,7 @@ static int32_t allowed(struct mesh_in *in, const struct klp_message *message, co
 
 int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded, bool *ret_repeat, struct mesh_refusal *refusal)
 {
-    struct kos_mesh *mesh = in->mesh;
+    struct kos_mesh *mesh = in->job.mesh;
     const struct klp_message *message = &in->messages[index];
     int32_t rc = addressed(mesh, message, ret_agent, refusal);
     if (rc < 0)
@@ -131,7 +131,7 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
 
 void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code, const struct mesh_refusal *refusal)
 {
-    struct kos_mesh *mesh = in->mesh;
+    struct kos_mesh *mesh = in->job.mesh;
     char label[KLP_ID_TEXT], id[KLP_ID_TEXT], key[128];
     const char *peer_text = refusal->peer_text[0] ? refusal->peer_text : kos_error_text(code);
     const char *text = refusal->text[0] ? refusal->text : peer_text;

@@ -43,10 +43,20 @@ bool mesh_drop(struct kos_mesh *mesh)
     return false;
 }
 
-void mesh_work(struct kos_mesh *mesh, struct kos_work *work)
+void mesh_work(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work), void (*done)(struct kos_work *work))
 {
+    job->work.run = run;
+    job->work.done = done;
+    job->mesh = mesh;
     mesh_hold(mesh);
-    kos_work(mesh->env, work);
+    DL_APPEND(mesh->jobs, job);
+    kos_work(mesh->env, &job->work);
+}
+
+bool mesh_work_done(struct mesh_job *job)
+{
+    DL_DELETE(job->mesh->jobs, job);
+    return mesh_drop(job->mesh);
 }
 
 int64_t mesh_now(struct kos_mesh *mesh)
@@ -307,8 +317,11 @@ void kos_mesh_free(struct kos_mesh *mesh)
     free(mesh->own_record);
     free(mesh->scratch);
     mesh->freed = true;
-    if (!mesh->pending)
-        free(mesh);
+    /* Workers may hold secrets of the keys, which go next. Commits come back when the store closes. */
+    mesh_hold(mesh);
+    while (mesh->jobs)
+        kos_work_finish(mesh->env, &mesh->jobs->work);
+    mesh_drop(mesh);
 }
 
 void kos_mesh_start(struct kos_mesh *mesh, struct kos_carrier *carrier, struct kos_sink *sink)

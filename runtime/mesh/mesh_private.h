@@ -56,6 +56,13 @@ struct mesh_entry;
 struct mesh_open;
 struct mesh_in;
 
+/* A piece of work of this mesh: the first member of each. */
+struct mesh_job {
+    struct kos_work work;
+    struct kos_mesh *mesh;
+    struct mesh_job *next, *prev;
+};
+
 /* ---- counters ---- */
 struct mesh_counters {
     uint64_t handshakes, handshakes_failed, records_bad, bytes_in, bytes_out;
@@ -103,8 +110,7 @@ void mesh_link_free(struct mesh_link *link);
 
 /* ---- handshake.c ---- */
 struct mesh_handshake {
-    struct kos_work work;
-    struct kos_mesh *mesh;
+    struct mesh_job job;
     struct mesh_link *link;            /* NULL: it went down while a worker had this */
     struct klp_noise *noise;
     const uint8_t *secret;             /* the node's static key, in the keys' memory */
@@ -386,8 +392,7 @@ void mesh_sign_peer(struct mesh_peer *peer);                                 /* 
 
 /* ---- inbox ---- */
 struct mesh_in {                       /* an item on its way: one message or a batch */
-    struct kos_work work;
-    struct kos_mesh *mesh;
+    struct mesh_job job;
     struct mesh_in *next;
     uint64_t link;                     /* 0: from ourselves */
     struct mesh_session *session;      /* NULL: from ourselves, or gone */
@@ -489,6 +494,7 @@ struct kos_mesh {
     struct klp_digest proof_head;
     bool has_proof;
     uint32_t pending;                  /* pieces of work and commits that come back */
+    struct mesh_job *jobs;             /* on workers */
     bool freed, started, stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
@@ -535,7 +541,8 @@ int64_t mesh_now(struct kos_mesh *mesh);
  * went): clean up and touch nothing of it. */
 void mesh_hold(struct kos_mesh *mesh);
 bool mesh_drop(struct kos_mesh *mesh);
-void mesh_work(struct kos_mesh *mesh, struct kos_work *work);
+void mesh_work(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work), void (*done)(struct kos_work *work));
+bool mesh_work_done(struct mesh_job *job);     /* mesh_drop, for what mesh_work took */
 void mesh_due_at(struct kos_mesh *mesh, int64_t due);
 /* Takes `detail`. */
 void mesh_event(struct kos_mesh *mesh, const char *event, json_t *detail);

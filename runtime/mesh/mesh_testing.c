@@ -159,8 +159,6 @@ static bool deliver(struct net *net, struct net_end *end)
     kos_buf_consume(&end->out, len);
     if (net->corrupt_at > net->carried && net->corrupt_at <= net->carried + len)
         data[net->corrupt_at - net->carried - 1] ^= 0x20;
-    if (net->record)
-        kos_buf_append(&net->taken, kos_bytes(data, len));
     net->carried += len;
     to->credit -= len;
     if (!to->closed)
@@ -234,8 +232,14 @@ static void sink_message(struct kos_sink *sink, uint64_t handle, const struct ko
     memcpy(seen->source_id, message->source_id, sizeof seen->source_id);
     memcpy(seen->agent, message->agent, sizeof seen->agent);
     snprintf(seen->type, sizeof seen->type, "%s", message->type);
-    if (!node->keep_open)
+    if (node->keep_open)
+        return;
+    if (node->defers) {
+        node->defers--;
+        net_settle_handle(node, handle, KOS_DEFER, 0, 200);
+    } else {
         net_settle_handle(node, handle, node->verdict, KOS_E_BUSY, 1000);
+    }
 }
 
 static bool sink_outcome(struct kos_sink *sink, uint64_t handle, const char *owner, const struct kos_outcome *outcome)
@@ -255,9 +259,55 @@ static bool sink_outcome(struct kos_sink *sink, uint64_t handle, const char *own
 
 static const struct kos_sink_ops sink_ops = { sink_takes, sink_message, sink_outcome };
 
+/* Reads a number, adds one and puts it back, in the transaction that settles: more than 1 in the end means that a
+ * message had its effect twice. */
+static void count(struct net_node *node, struct kos_tx *tx, uint64_t handle)
+{
+    const char *space = handle & 1 ? "notes" : "effects";
+    const uint8_t *id = NULL;
+    uint8_t *value, one = 1;
+    size_t len;
+    for (uint32_t i = 0; !(handle & 1) && i < node->seen_count; i++)
+        if (node->seen[i].handle == handle)
+            id = node->seen[i].id;
+    for (uint32_t i = 0; (handle & 1) && i < node->ended_count; i++)
+        if (node->ended[i].handle == handle)
+            id = node->ended[i].id;
+    if (!id)
+        return;
+    if (kos_store_get(node->store, space, kos_bytes(id, KOS_ID_BYTES), &value, &len) >= 0) {
+        one = (uint8_t)(value[0] + 1);
+        free(value);
+    }
+    kos_tx_put(tx, space, kos_bytes(id, KOS_ID_BYTES), kos_bytes(&one, 1));
+}
+
+static uint64_t counted(struct net_node *node, const char *space, const uint8_t *id)
+{
+    uint8_t *value;
+    size_t len;
+    if (kos_store_get(node->store, space, kos_bytes(id, KOS_ID_BYTES), &value, &len) < 0)
+        return 0;
+    uint64_t times = value[0];
+    free(value);
+    return times;
+}
+
+uint64_t net_effects(struct net_node *node, const uint8_t *id)
+{
+    return counted(node, "effects", id);
+}
+
+uint64_t net_notes(struct net_node *node, const uint8_t *id)
+{
+    return counted(node, "notes", id);
+}
+
 int32_t net_settle_handle(struct net_node *node, uint64_t handle, int32_t verdict, int32_t error, uint64_t retry_ms)
 {
     struct kos_mesh_tx *tx = kos_mesh_tx_begin(node->mesh);
+    if (verdict != KOS_DEFER)
+        count(node, kos_mesh_tx_store(tx), handle);
     kos_mesh_tx_settle(tx, handle, verdict, error, "because", retry_ms);
     return kos_mesh_tx_commit(tx, NULL, NULL, NULL);
 }
@@ -268,7 +318,27 @@ void net_init(struct net *net)
 {
     memset(net, 0, sizeof *net);
     net->window = 256 << 10;
-    kos_buf_init(&net->taken, 64 << 20);
+}
+
+static void show_agent(struct net_node *node)
+{
+    static const char *const skills[] = { "echo", NULL };
+    struct kos_mesh_agent agent = { .id = node->agent, .name = node->agent_name, .skills = skills, .trust_required = node->agent_trust };
+    kos_mesh_agents_set(node->mesh, &agent, node->agents);
+}
+
+struct klp_id net_agent(struct net_node *node, const char *name, double trust_required)
+{
+    struct kos_identity *identity;
+    struct kos_error error = { 0 };
+    ck_assert_msg(kos_keys_agent_new(node->keys, &identity, &error) == KOS_OK, "%s", error.text);
+    node->agent = *kos_identity_id(identity);
+    snprintf(node->agent_name, sizeof node->agent_name, "%s", name);
+    node->agent_trust = trust_required;
+    node->agents = 1;
+    show_agent(node);
+    net_settle(node->net);
+    return node->agent;
 }
 
 static void open_node(struct net_node *node)
@@ -282,6 +352,7 @@ static void open_node(struct net_node *node)
     ck_assert_int_eq(kos_trust_new(node->env, node->store, node->keys, node->policy, &node->trust, &error), KOS_OK);
     ck_assert_int_eq(kos_mesh_new(node->env, node->store, node->trust, &options, &node->mesh, &error), KOS_OK);
     node->id = *kos_identity_id(kos_keys_node(node->keys));
+    show_agent(node);
 }
 
 void net_start(struct net_node *node)
@@ -371,7 +442,6 @@ void net_fini(struct net *net)
         free((char *)node->address);
     }
     pump(net);
-    kos_buf_fini(&net->taken);
 }
 
 void net_settle(struct net *net)
@@ -383,6 +453,12 @@ void net_settle(struct net *net)
         for (uint32_t i = 0; i < net->count; i++)
             any |= kos_manual_turn(net->nodes[i].manual);
         any |= pump(net);
+        if (any && net->crash_node && ++net->turns == net->crash_turn) {
+            if (net->crash_torn)
+                kos_manual_power_loss_torn(net->crash_node->manual);
+            net_crash(net->crash_node);
+            any = true;
+        }
     }
 }
 
@@ -395,6 +471,10 @@ void net_run(struct net *net, uint64_t ms)
             kos_manual_advance(net->nodes[i].manual, step);
         net_settle(net);
         ms -= step;
+        if (net->crash_node && !net->crash_node->up && net->crash_back_ms && (net->crash_back_ms -= step < net->crash_back_ms ? step : net->crash_back_ms) == 0) {
+            net_start(net->crash_node);
+            net_settle(net);
+        }
     }
 }
 

@@ -40,7 +40,12 @@ struct net_node {
     struct kos_mesh_limits limits;
     struct klp_id id;
     const char *name, *address;        /* "home", "mem://home" */
+    struct klp_id agent;               /* zero: none */
+    char agent_name[64];
+    double agent_trust;
+    uint32_t agents;
     bool up, listening, keep_open, refuse_types;
+    uint32_t defers;                   /* so many messages are deferred first */
     int32_t verdict;                   /* given at once unless keep_open */
     uint32_t seen_count, ended_count;
     struct net_seen seen[NET_SEEN];
@@ -61,8 +66,10 @@ struct net {
     uint64_t carried;
     bool hold;                         /* nothing is delivered */
     uint64_t cut_after;                /* all links go down when so many bytes more were carried; 0 never */
-    bool record;                       /* keep what was carried, in `taken` */
-    struct kos_buf taken;
+    uint64_t turns;                    /* made so far */
+    struct net_node *crash_node;       /* loses power at turn `crash_turn` and is back `crash_back_ms` later */
+    uint64_t crash_turn, crash_back_ms;
+    bool crash_torn;
 };
 
 void net_init(struct net *net);
@@ -91,6 +98,11 @@ int32_t net_send(struct net_node *node, const struct net_node *other, const char
 int32_t net_send_draft(struct net_node *node, struct kos_draft *draft);
 int32_t net_settle_handle(struct net_node *node, uint64_t handle, int32_t verdict, int32_t error, uint64_t retry_ms);
 struct mesh_session *net_session(struct net_node *node, const struct net_node *other);
+/* How often a transaction that settled (or noted the outcome of) this message is on disk. */
+uint64_t net_effects(struct net_node *node, const uint8_t *id);
+uint64_t net_notes(struct net_node *node, const uint8_t *id);
+/* An agent of this node, known to its mesh. */
+struct klp_id net_agent(struct net_node *node, const char *name, double trust_required);
 uint64_t net_refused(const struct net_node *node, int32_t code);
 
 #endif

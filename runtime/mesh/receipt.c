@@ -10,8 +10,7 @@
 enum { RECEIPT_BYTES = 6 * KLP_RECEIPT_TEXT_MAX + 256 };
 
 struct signing {
-    struct kos_work work;
-    struct kos_mesh *mesh;
+    struct mesh_job job;
     uint64_t link;
     struct klp_id node;
     uint64_t event;
@@ -40,8 +39,8 @@ static void sign(struct kos_work *work)
 static void signed_receipts(struct kos_work *work)
 {
     struct signing *signing = (struct signing *)work;
-    struct kos_mesh *mesh = signing->mesh;
-    bool alive = mesh_drop(mesh);
+    struct kos_mesh *mesh = signing->job.mesh;
+    bool alive = mesh_work_done(&signing->job);
     struct mesh_link *link = alive ? mesh_link_find(mesh, signing->link) : NULL;
     if (alive && signing->status < 0) {
         kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%zu receipts could not be signed: %s", signing->count, kos_error_text(signing->status));
@@ -59,9 +58,6 @@ static void start(struct mesh_session *session)
     struct kos_mesh *mesh = session->mesh;
     struct kos_identity *node = kos_keys_node(kos_trust_keys(mesh->trust));
     struct signing *signing = kos_new(sizeof *signing);
-    signing->work.run = sign;
-    signing->work.done = signed_receipts;
-    signing->mesh = mesh;
     signing->link = session->link->id;
     signing->node = mesh->self;
     signing->event = kos_identity_event(node);
@@ -71,7 +67,7 @@ static void start(struct mesh_session *session)
     signing->count = session->receipt_count;
     session->receipts = NULL;
     session->receipt_count = session->receipt_cap = 0;
-    mesh_work(mesh, &signing->work);
+    mesh_work(mesh, &signing->job, sign, signed_receipts);
 }
 
 void mesh_receipts_sign(struct kos_mesh *mesh)
@@ -115,8 +111,7 @@ void mesh_receipt_add(struct kos_mesh *mesh, uint64_t id, const struct klp_recei
 /* ---- from the peer ---- */
 
 struct checking {
-    struct kos_work work;
-    struct kos_mesh *mesh;
+    struct mesh_job job;
     struct klp_id node;
     struct klp_public key;
     struct klp_receipts receipts;
@@ -143,10 +138,10 @@ static void forged(struct kos_mesh *mesh, const struct klp_id *node, int32_t sta
 static void checked(struct kos_work *work)
 {
     struct checking *checking = (struct checking *)work;
-    struct kos_mesh *mesh = checking->mesh;
+    struct kos_mesh *mesh = checking->job.mesh;
     struct klp_json_iter iter;
     struct klp_receipt receipt;
-    if (mesh_drop(mesh)) {
+    if (mesh_work_done(&checking->job)) {
         if (checking->status < 0) {
             forged(mesh, &checking->node, checking->status);
         } else {
@@ -166,9 +161,6 @@ void mesh_receipts_take(struct mesh_session *session, struct kos_bytes item)
     struct kos_mesh *mesh = session->mesh;
     const struct klp_id *node = &session->proof.id;
     struct checking *checking = kos_new(sizeof *checking);
-    checking->work.run = check;
-    checking->work.done = checked;
-    checking->mesh = mesh;
     checking->node = *node;
     checking->item = kos_memdup(item.data, item.len);
     int32_t rc = KOS_E_PROTOCOL;
@@ -182,7 +174,7 @@ void mesh_receipts_take(struct mesh_session *session, struct kos_bytes item)
     if (rc >= 0)
         rc = klp_log_key(log, checking->receipts.event, &checking->key);
     if (rc >= 0) {
-        mesh_work(mesh, &checking->work);
+        mesh_work(mesh, &checking->job, check, checked);
         return;
     }
     forged(mesh, node, rc);

@@ -11,12 +11,15 @@
 
 #include <stdlib.h>
 
+/* Agents' runs are signed on the loop: short trees. */
+enum { AGENT_BATCH_MAX = 64 };
+
 struct run {
-    struct kos_work work;
-    struct kos_mesh *mesh;
+    struct mesh_job job;
     uint64_t link;                     /* 0: to ourselves */
-    struct klp_id node;
-    const struct klp_secret *secret;
+    struct klp_id node, signer;
+    const struct klp_secret *secret;   /* the node's; NULL: an agent's, which may go at any time: signed on the loop */
+    struct klp_digest *digests;
     uint8_t klass;
     uint32_t count;
     uint64_t seqs[KLP_BATCH_MAX];
@@ -31,39 +34,42 @@ static void run_free(struct run *run)
 {
     for (uint32_t i = 0; i < run->count; i++)
         free(run->bodies[i].data);
+    free(run->digests);
     free(run->item);
     free(run);
 }
 
 /* ---- on the worker ---- */
 
-static void sign_one(struct run *run)
+/* Signs what was gathered: the digests are there. */
+static int32_t put_signature(struct run *run, const struct klp_secret *secret)
 {
-    size_t len = run->bodies[0].len;
-    run->type = KLP_FRAME_MESSAGE;
-    run->item_len = 2 + KLP_SIGNATURE_LEN + len;
-    run->item = kos_new(run->item_len);
-    run->item[0] = 0;
-    run->item[1] = KLP_SIGNATURE_LEN;
-    memcpy(run->item + 2 + KLP_SIGNATURE_LEN, run->bodies[0].data, len);
-    run->status = klp_sign(run->secret, KLP_TAG_MESSAGE, kos_bytes(run->bodies[0].data, len), run->item + 2);
+    uint8_t signed_data[sizeof KLP_TAG_MESSAGE + KLP_DIGEST_LEN];
+    if (run->type == KLP_FRAME_BATCH)
+        return klp_batch_sign(secret, run->digests, run->count, run->item);
+    /* The rule of klp(7): tag, 0x00, SHA-256 of the body. */
+    memcpy(signed_data, KLP_TAG_MESSAGE, sizeof KLP_TAG_MESSAGE);
+    memcpy(signed_data + sizeof KLP_TAG_MESSAGE, run->digests[0].b, KLP_DIGEST_LEN);
+    return klp_sign_raw(secret, kos_bytes(signed_data, sizeof signed_data), run->item + 2);
 }
 
-static void sign_batch(struct run *run)
+static void make_item(struct run *run)
 {
-    struct klp_digest *digests = kos_new(run->count * sizeof *digests);
+    static const uint8_t room[KLP_SIGNATURE_LEN];
     struct kos_buf item;
     kos_buf_init(&item, KLP_ITEM_MAX);
-    run->type = KLP_FRAME_BATCH;
-    for (uint32_t i = 0; i < run->count; i++)
-        klp_sha256(kos_bytes(run->bodies[i].data, run->bodies[i].len), &digests[i]);
-    uint8_t signature[KLP_SIGNATURE_LEN];
-    run->status = klp_batch_sign(run->secret, digests, run->count, signature);
-    pack_raw(&item, signature, sizeof signature);
-    pack_uint(&item, run->count, 2);
-    for (uint32_t i = 0; i < run->count; i++)
-        pack_bytes(&item, kos_bytes(run->bodies[i].data, run->bodies[i].len));
-    free(digests);
+    if (run->count == 1) {
+        run->type = KLP_FRAME_MESSAGE;
+        pack_uint(&item, sizeof room, 2);
+        pack_raw(&item, room, sizeof room);
+        pack_raw(&item, run->bodies[0].data, run->bodies[0].len);
+    } else {
+        run->type = KLP_FRAME_BATCH;
+        pack_raw(&item, room, sizeof room);
+        pack_uint(&item, run->count, 2);
+        for (uint32_t i = 0; i < run->count; i++)
+            pack_bytes(&item, kos_bytes(run->bodies[i].data, run->bodies[i].len));
+    }
     run->item = item.data;
     run->item_len = item.len;
 }
@@ -71,10 +77,12 @@ static void sign_batch(struct run *run)
 static void sign(struct kos_work *work)
 {
     struct run *run = (struct run *)work;
-    if (run->count == 1)
-        sign_one(run);
-    else
-        sign_batch(run);
+    run->digests = kos_new(run->count * sizeof *run->digests);
+    for (uint32_t i = 0; i < run->count; i++)
+        klp_sha256(kos_bytes(run->bodies[i].data, run->bodies[i].len), &run->digests[i]);
+    make_item(run);
+    if (run->secret)
+        run->status = put_signature(run, run->secret);
 }
 
 /* ---- back on the loop ---- */
@@ -82,20 +90,20 @@ static void sign(struct kos_work *work)
 static void back_to_waiting(struct run *run)
 {
     for (uint32_t i = 0; i < run->count; i++) {
-        struct mesh_entry *entry = mesh_outbox_find(run->mesh, run->seqs[i]);
+        struct mesh_entry *entry = mesh_outbox_find(run->job.mesh, run->seqs[i]);
         if (!entry || entry->state != MESH_SIGNING)
             continue;
         if (!entry->body) {
             entry->body = run->bodies[i].data;
             run->bodies[i].data = NULL;
         }
-        mesh_outbox_ready(run->mesh, entry);
+        mesh_outbox_ready(run->job.mesh, entry);
     }
 }
 
 static void hand_over(struct run *run)
 {
-    struct kos_mesh *mesh = run->mesh;
+    struct kos_mesh *mesh = run->job.mesh;
     struct mesh_link *link = run->link ? mesh_link_find(mesh, run->link) : NULL;
     struct mesh_session *session = link && !link->closing ? link->session : NULL;
     if (run->link && !session) {
@@ -124,10 +132,15 @@ static void hand_over(struct run *run)
 static void signed_run(struct kos_work *work)
 {
     struct run *run = (struct run *)work;
-    struct kos_mesh *mesh = run->mesh;
-    if (!mesh_drop(mesh)) {
+    struct kos_mesh *mesh = run->job.mesh;
+    if (!mesh_work_done(&run->job)) {
         run_free(run);
         return;
+    }
+    if (!run->secret) {
+        struct kos_identity *agent = kos_keys_find(kos_trust_keys(mesh->trust), &run->signer);
+        const struct klp_secret *secret = agent ? kos_identity_secret(agent) : NULL;
+        run->status = secret ? put_signature(run, secret) : KOS_E_KEY;
     }
     struct mesh_peer *peer = mesh_peer_find(mesh, &run->node);
     peer->signing[run->klass] = false;
@@ -232,15 +245,15 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
         return;
     }
     struct run *run = kos_new(sizeof *run);
-    run->work.run = sign;
-    run->work.done = signed_run;
-    run->mesh = mesh;
+    run->job.mesh = mesh;
+    run->signer = signer;
     run->node = peer->id;
     run->link = session ? session->link->id : 0;
     run->klass = klass;
-    run->secret = kos_identity_secret(identity);
+    run->secret = klp_id_eq(&signer, &mesh->self) ? kos_identity_secret(identity) : NULL;
+    uint32_t most = run->secret ? KLP_BATCH_MAX : AGENT_BATCH_MAX;
     DL_FOREACH_SAFE(peer->waiting[klass], entry, next) {
-        if (!entry->handed || !klp_id_eq(&entry->signer, &signer) || run->count == KLP_BATCH_MAX || (run->count && bytes + entry->bytes > MESH_RUN_BYTES))
+        if (!entry->handed || !klp_id_eq(&entry->signer, &signer) || run->count == most || (run->count && bytes + entry->bytes > MESH_RUN_BYTES))
             break;
         bytes += (size_t)entry->bytes;
         if (!take_entry(mesh, peer, run, entry))
@@ -254,7 +267,7 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
     peer->signing[klass] = true;
     if (session)
         mesh_session_send_logs_for(session, &signer);
-    mesh_work(mesh, &run->work);
+    mesh_work(mesh, &run->job, sign, signed_run);
 }
 
 void mesh_sign_peer(struct mesh_peer *peer)
