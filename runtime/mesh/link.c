@@ -74,6 +74,7 @@ void mesh_link_free(struct mesh_link *link)
     if (link->session)
         mesh_session_free(link->session);
     HASH_DEL(mesh->links, link);
+    kos_undefer(mesh->env, &link->opened);
     kos_timer_free(mesh->env, link->timer);
     kos_buf_fini(&link->in);
     free(link->local);
@@ -119,6 +120,13 @@ static bool carried(struct mesh_link *link)
     return false;
 }
 
+static void opened(struct kos_deferred *deferred)
+{
+    struct mesh_link *link = (struct mesh_link *)((char *)deferred - offsetof(struct mesh_link, opened));
+    if (!link->closing)
+        link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, MESH_UNPROVEN_BYTES);
+}
+
 uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const struct kos_link_info *info)
 {
     (void)endpoint;
@@ -149,7 +157,9 @@ uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const 
         mesh_link_free(link);
         return 0;
     }
-    mesh->carrier->ops->credit(mesh->carrier, link->id, MESH_UNPROVEN_BYTES);
+    /* The carrier learns the id only when this returns. */
+    link->opened.run = opened;
+    kos_defer(mesh->env, &link->opened);
     return link->id;
 }
 
