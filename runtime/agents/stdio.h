@@ -91,7 +91,7 @@ void requests_lost(struct pump *pump, int32_t code, const char *text);
 void requests_free(struct pump *pump);
 /* An answer by `id`; false when there is no such request or it makes no sense. */
 bool request_answer(struct pump *pump, const char *id, json_t *message);
-/* A loose JSON value to canonical bytes of at most RESULT_MAX, malloc'ed. */
+/* A loose JSON value to canonical bytes of at most RESULT_MAX, malloc'ed. KOS_E_LIMIT, KOS_E_AGENT. */
 int32_t canonical_new(json_t *value, uint8_t **ret_data, size_t *ret_len, struct kos_error *ret_error);
 
 #endif

@@ -23,9 +23,20 @@ int32_t canonical_new(json_t *value, uint8_t **ret_data, size_t *ret_len, struct
     char *loose = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (!loose)
         return kos_fail(ret_error, KOS_E_NOMEM, "%s", kos_error_text(KOS_E_NOMEM));
-    int32_t rc = klp_json_canonicalise(kos_bytes_str(loose), RESULT_MAX, ret_data, ret_len, ret_error);
+    struct kos_error error = { .text = "" };
+    uint8_t *data = NULL;
+    size_t len = strlen(loose);
+    int32_t rc = len > 2 * RESULT_MAX ? KOS_OK : klp_json_canonicalise(kos_bytes_str(loose), 2 * RESULT_MAX, &data, &len, &error);
     free(loose);
-    return rc;
+    if (rc < 0)
+        return kos_fail(ret_error, KOS_E_AGENT, "%s", error.text);
+    if (len > RESULT_MAX) {
+        free(data);
+        return kos_fail(ret_error, KOS_E_LIMIT, "it is larger than 512 KiB");
+    }
+    *ret_data = data;
+    *ret_len = len;
+    return KOS_OK;
 }
 
 /* {"part": "text"} or {"part": {"base64": "..."}} */
@@ -81,8 +92,8 @@ static const char *take_result(struct stdio_run *s, json_t *result)
     if (!json_is_object(result)) {
         task_answer(s, KOS_E_AGENT, kos_bytes(NULL, 0), "its result is not a JSON object", 0);
     } else if (canonical_new(result, &data, &len, &error) < 0) {
-        snprintf(text, sizeof text, error.code == KOS_E_LIMIT ? "its result is larger than 512 KiB" : "its result cannot be sent: %s", error.text);
-        task_answer(s, error.code == KOS_E_LIMIT ? KOS_E_LIMIT : KOS_E_AGENT, kos_bytes(NULL, 0), text, 0);
+        snprintf(text, sizeof text, "its result cannot be sent: %s", error.text);
+        task_answer(s, error.code, kos_bytes(NULL, 0), text, 0);
     } else {
         task_answer(s, KOS_OK, kos_bytes(data, len), NULL, 0);
         free(data);

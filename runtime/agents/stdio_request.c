@@ -90,7 +90,7 @@ bool request_answer(struct pump *pump, const char *id, json_t *message)
         return true;
     }
     if (canonical_new(value, &data, &len, &error) < 0) {
-        answer(request, error.code == KOS_E_LIMIT ? KOS_E_LIMIT : KOS_E_AGENT, kos_bytes(NULL, 0), error.text);
+        answer(request, error.code, kos_bytes(NULL, 0), error.text);
         return true;
     }
     answer(request, KOS_OK, kos_bytes(data, len), "");
