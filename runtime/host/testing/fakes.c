@@ -171,9 +171,10 @@ void kos_agents_cancel(struct kos_registry *agents, struct kos_agents_owner *own
 
 const char *fixture_modules(void)
 {
-    static char path[4096];
-    const char *build = getenv("KOS_BUILDDIR");
-    snprintf(path, sizeof path, "%s/runtime/host/testing", build ? build : ".");
+    static char path[4200];
+    char build[4096];
+    ck_assert_ptr_nonnull(realpath(getenv("KOS_BUILDDIR") ? getenv("KOS_BUILDDIR") : ".", build));
+    snprintf(path, sizeof path, "%s/runtime/host/testing", build);
     return path;
 }
 
