@@ -11,6 +11,7 @@ struct kos_host_tx {
     struct kos_mesh_tx *tx;
     size_t bytes;
     bool committing;
+    uint32_t fanned;                    /* messages that a target "*" made */
     struct kos_error error;             /* the first step that cannot be */
     UT_hash_handle hh;
     struct kos_host_tx *prev, *next;    /* of those committing */
@@ -152,7 +153,10 @@ static void committed(void *arg, int32_t status)
     if (hosted) {
         DL_DELETE(hosted->committing, tx);
         release_held(hosted, tx, status >= 0);
-        kos_hosted_complete_text(hosted, tx->op, status < 0 ? status : KOS_OK, status < 0 ? kos_error_text(status) : "");
+        if (status < 0)
+            kos_hosted_complete_text(hosted, tx->op, status, kos_error_text(status));
+        else
+            kos_hosted_complete(hosted, tx->op, KOS_OK, kos_bytes(&tx->fanned, sizeof tx->fanned));
     }
     free(tx);
 }
@@ -174,6 +178,7 @@ void kos_service_tx_commit(struct kos_hosted *hosted, uint64_t id, uint64_t op)
             kos_mesh_tx_abort(tx->tx);
     } else {
         DL_APPEND(hosted->committing, tx);
+        tx->fanned = kos_mesh_tx_fanned(tx->tx);
         rc = kos_mesh_tx_commit(tx->tx, committed, tx, &error);
         if (rc >= 0)
             return;

@@ -35,7 +35,7 @@ static int32_t addressed(struct kos_mesh *mesh, const struct klp_message *messag
         }
     }
     snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no agent klp://agent.%.180s", address.name);
-    return KOS_E_MISADDRESSED;
+    return KOS_E_NOTFOUND;
 }
 
 static int32_t fresh(struct kos_mesh *mesh, const struct klp_message *message)

@@ -97,7 +97,7 @@ struct kos_host {
     void (*tx_delete)(const struct kos_host *host, uint64_t tx, struct kos_bytes key);
     /* Right "send". Policy and address are checked at commit: KOS_E_DENIED, KOS_E_NOTFOUND, KOS_E_TRUST. The target "*"
      * sends one message to each peer with an open session whom the policy allows it; their ids are the host's, their
-     * outcomes are not told, and the result of tx_commit is a uint32_t, how many there were. */
+     * outcomes are not told, and the result of tx_commit is a uint32_t, how many there were (0 for other transactions). */
     void (*tx_send)(const struct kos_host *host, uint64_t tx, const struct kos_draft *draft);
     /* Decides about a message (kos_handler.handle) or takes note of an outcome (kos_handler.outcome; ACCEPT). */
     void (*tx_verdict)(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
