@@ -17,6 +17,7 @@ static void two(struct net_node **ret_a, struct net_node **ret_b)
 /* A link on whose other end the test speaks. */
 static uint64_t raw_link(struct net_node *to, const char *remote)
 {
+    net.raw_links = true;
     struct kos_link_info info = { .size = sizeof info, .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED, .send_window_bytes = 1 << 20, .local = to->address, .remote = remote };
     return kos_mesh_link_accepted(to->mesh, to->endpoint, &info);
 }

@@ -33,9 +33,11 @@ static int32_t addressed(struct kos_mesh *mesh, const struct klp_message *messag
             *ret_agent = agent->id;
             return KOS_OK;
         }
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no agent %s", label);
+        return KOS_E_NOTFOUND;
     }
-    snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no agent klp://agent.%.180s", address.name);
-    return KOS_E_NOTFOUND;
+    snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node is not the one that klp://agent.%.180s is at", address.name);
+    return KOS_E_MISADDRESSED;
 }
 
 static int32_t fresh(struct kos_mesh *mesh, const struct klp_message *message)

@@ -74,7 +74,7 @@ void mesh_link_free(struct mesh_link *link)
     if (link->session)
         mesh_session_free(link->session);
     HASH_DEL(mesh->links, link);
-    kos_undefer(mesh->env, &link->opened);
+    kos_undefer(mesh->env, &link->first);
     kos_timer_free(mesh->env, link->timer);
     kos_buf_fini(&link->in);
     free(link->local);
@@ -120,11 +120,17 @@ static bool carried(struct mesh_link *link)
     return false;
 }
 
-static void opened(struct kos_deferred *deferred)
+/* Not inside kos_mesh_link_accepted: the carrier learns the id by its return. */
+static void first_credit(struct kos_deferred *deferred)
 {
-    struct mesh_link *link = (struct mesh_link *)((char *)deferred - offsetof(struct mesh_link, opened));
+    struct mesh_link *link = (struct mesh_link *)(void *)((char *)deferred - offsetof(struct mesh_link, first));
+    if (link->closing)
+        return;
+    mesh_handshake_begin(link, NULL);
     if (!link->closing)
         link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, MESH_UNPROVEN_BYTES);
+    if (!link->closing)
+        mesh_link_process(link);
 }
 
 uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const struct kos_link_info *info)
@@ -152,14 +158,8 @@ uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const 
         return 0;
     }
     arm(link);
-    mesh_handshake_begin(link, NULL);
-    if (link->closing) {
-        mesh_link_free(link);
-        return 0;
-    }
-    /* The carrier learns the id only when this returns. */
-    link->opened.run = opened;
-    kos_defer(mesh->env, &link->opened);
+    link->first.run = first_credit;
+    kos_defer(mesh->env, &link->first);
     return link->id;
 }
 

@@ -94,7 +94,7 @@ struct mesh_link {
     struct mesh_session *session;
     struct mesh_keep *keep;            /* who dialled it */
     struct kos_timer *timer;           /* ends a handshake that takes too long */
-    struct kos_deferred opened;        /* an accepted link's first credit */
+    struct kos_deferred first;         /* of an accepted link */
 };
 
 struct mesh_link *mesh_link_find(struct kos_mesh *mesh, uint64_t id);

@@ -83,12 +83,8 @@ static void carrier_send(struct kos_carrier *carrier, uint64_t link, const struc
 static void carrier_credit(struct kos_carrier *carrier, uint64_t link, uint64_t bytes)
 {
     struct net_end *end = find((struct net_node *)carrier, link);
-    if (!end) {
-        /* Given inside link_accepted, before the id is known here. */
-        DL_FOREACH(((struct net_node *)carrier)->net->ends, end)
-            if (end->node == (struct net_node *)carrier && !end->link)
-                break;
-    }
+    /* Never before the carrier could know the id. */
+    ck_assert(end || ((struct net_node *)carrier)->net->raw_links);
     if (end)
         end->credit += bytes;
 }

@@ -65,6 +65,7 @@ struct net {
     uint64_t corrupt_at;               /* the byte of all carried from now on to alter; 0 none */
     uint64_t carried;
     bool hold;                         /* nothing is delivered */
+    bool raw_links;                    /* the test makes some that are not this network's */
     uint64_t cut_after;                /* all links go down when so many bytes more were carried; 0 never */
     uint64_t turns;                    /* made so far */
     struct net_node *crash_node;       /* loses power at turn `crash_turn` and is back `crash_back_ms` later */
