@@ -84,6 +84,7 @@ static const struct kos_conf_field fields[] = {
     FIELD(KOS_SETTING_STRING, control_group, "", 0, 0),
     FIELD(KOS_SETTING_STRING, passphrase_file, "", 0, 0),
     FIELD(KOS_SETTING_STRING, plugin_dir, KOS_PLUGINDIR, 1, 4096),
+    FIELD(KOS_SETTING_LIST, agent_paths, "", 0, 64),
     FIELD(KOS_SETTING_INT, links, "16384", 1, 1 << 20),
     FIELD(KOS_SETTING_INT, half_open, "1024", 1, 1 << 20),
     FIELD(KOS_SETTING_INT, half_open_per_source, "16", 1, 1 << 20),
@@ -156,6 +157,11 @@ static int32_t settings_check(const struct kos_conf_node *root, const struct kos
         member = "listen";
         r = kos_settings_check_listen(settings->listen[i], &why);
     }
+    for (size_t i = 0; r == KOS_OK && settings->agent_paths[i]; i++)
+        if (settings->agent_paths[i][0] != '/') {
+            member = "agent_paths";
+            r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is not an absolute path", settings->agent_paths[i]);
+        }
     if (r == KOS_OK && kos_settings_log_level(settings->log_level) < 0) {
         member = "log_level";
         r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is none of error, warning, notice, info, debug", settings->log_level);

@@ -32,6 +32,7 @@ struct kos_settings {
     char *control_group;      /* "" none */
     char *passphrase_file;    /* "" none */
     char *plugin_dir;
+    char **agent_paths;       /* what agents may read and execute besides the system's programs */
     /* limits; each with its default in kosd.conf(5) */
     int64_t links, half_open, half_open_per_source, handshake_ms, idle_ping_ms, dead_ms, session_ms, credit_bytes,
         outbox_bytes, outbox_per_target_bytes, inbox_open, dedupe_per_peer;

@@ -6,6 +6,8 @@
 
 struct kos_host_run {
     uint64_t id;
+    struct kos_policy_request place;   /* of its source, among the concurrent tasks that the policy lets it have */
+    bool placed;
     UT_hash_handle hh;
 };
 
@@ -14,6 +16,31 @@ static struct kos_host_run *find(struct kos_hosted *hosted, uint64_t id)
     struct kos_host_run *run;
     HASH_FIND(hh, hosted->runs, &id, sizeof id, run);
     return run;
+}
+
+/* False when the source has no place left: the run has ended then. */
+static bool take_place(struct kos_hosted *hosted, struct kos_host_run *run, const struct kos_run *r)
+{
+    static const struct klp_id nobody;
+    struct kos_policy_decision decision;
+    run->place = (struct kos_policy_request){ .direction = KOS_INBOUND, .type = "TASK_REQUEST", .transport = "", .agent = "" };
+    memcpy(run->place.peer.b, r->source_id, sizeof run->place.peer.b);
+    if (klp_id_eq(&run->place.peer, &nobody))
+        return true;
+    kos_trust_decide(hosted->hosting->trust, &run->place, &decision);
+    int32_t rc = kos_trust_tasks_take(hosted->hosting->trust, &run->place, &decision);
+    run->placed = rc >= 0;
+    if (rc < 0)
+        kos_host_owner_ops.ended(&hosted->owner, run->id, rc, kos_bytes(NULL, 0), decision.peer_text[0] ? decision.peer_text : decision.text, kos_error_retry(rc), NULL);
+    return rc >= 0;
+}
+
+static void drop(struct kos_hosted *hosted, struct kos_host_run *run)
+{
+    if (run->placed)
+        kos_trust_tasks_give(hosted->hosting->trust, &run->place);
+    HASH_DEL(hosted->runs, run);
+    free(run);
 }
 
 void kos_service_run(struct kos_hosted *hosted, uint64_t id, const struct kos_run *given)
@@ -33,7 +60,8 @@ void kos_service_run(struct kos_hosted *hosted, uint64_t id, const struct kos_ru
         kos_host_owner_ops.ended(&hosted->owner, id, KOS_E_INVALID, kos_bytes(NULL, 0), "a run needs task and source", 0, NULL);
         return;
     }
-    kos_agents_run(hosted->hosting->agents, &hosted->owner, id, &r);
+    if (take_place(hosted, run, &r))
+        kos_agents_run(hosted->hosting->agents, &hosted->owner, id, &r);
 }
 
 void kos_service_run_credit(struct kos_hosted *hosted, uint64_t id, uint64_t bytes)
@@ -61,8 +89,7 @@ static void ended(struct kos_agents_owner *owner, uint64_t id, int32_t status, s
     struct kos_host_run *run = find(hosted, id);
     if (!run)
         return;
-    HASH_DEL(hosted->runs, run);
-    free(run);
+    drop(hosted, run);
     if (hosted->backend)
         hosted->backend->ops->ended(hosted->backend, id, status, result, text ? text : "", retry, audit);
 }
@@ -74,8 +101,7 @@ void kos_runs_drop(struct kos_hosted *hosted)
     struct kos_host_run *run, *next;
     HASH_ITER(hh, hosted->runs, run, next) {
         uint64_t id = run->id;
-        HASH_DEL(hosted->runs, run);
-        free(run);
+        drop(hosted, run);
         kos_agents_cancel(hosted->hosting->agents, &hosted->owner, id);
     }
 }

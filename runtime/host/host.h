@@ -25,6 +25,8 @@ int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos
 void kos_hosting_free(struct kos_hosting *hosting);
 /* Loads and initialises all plugins of the policy; all or nothing: the error names plugin, file, line, reason. */
 int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error);
+/* What load would refuse before it runs anything, without a node: `kosd --check`. */
+int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy, struct kos_error *ret_error);
 void kos_hosting_start(struct kos_hosting *hosting);
 void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void *arg);   /* stop all, wait for stopped, fini; 5 s at most, then says who hangs */
 struct kos_carrier *kos_hosting_carrier(struct kos_hosting *hosting);

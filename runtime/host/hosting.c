@@ -183,18 +183,34 @@ static void unload(struct kos_hosting *hosting)
     }
 }
 
-int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error)
+/* All that can be refused without running any of it. */
+static int32_t examine_all(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error)
 {
     const struct kos_policy_plugin *sections = NULL;
     size_t count = kos_policy_plugins(policy, &sections);
     int32_t rc = KOS_OK;
-    if (hosting->plugins)
-        return kos_fail(ret_error, KOS_E_STATE, "plugins are loaded once, when kosd starts; restart it to change their wiring");
-    /* First all that can be refused without running any of it. */
     for (size_t i = 0; rc >= 0 && i < count; i++)
         rc = add(hosting, &sections[i], ret_error);
-    if (rc >= 0)
-        rc = kos_wiring_check(hosting, ret_error);
+    return rc >= 0 ? kos_wiring_check(hosting, ret_error) : rc;
+}
+
+int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy, struct kos_error *ret_error)
+{
+    struct kos_hosting_options options = { .plugin_dir = plugin_dir };
+    struct kos_hosting *hosting;
+    int32_t rc = kos_hosting_new(env, NULL, NULL, NULL, NULL, &options, &hosting, ret_error);
+    if (rc < 0)
+        return rc;
+    rc = examine_all(hosting, policy, ret_error);
+    kos_hosting_free(hosting);
+    return rc;
+}
+
+int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error)
+{
+    if (hosting->plugins)
+        return kos_fail(ret_error, KOS_E_STATE, "plugins are loaded once, when kosd starts; restart it to change their wiring");
+    int32_t rc = examine_all(hosting, policy, ret_error);
     for (struct kos_hosted *h = hosting->plugins; rc >= 0 && h; h = h->next) {
         rc = make_directory(h, ret_error);
         if (rc >= 0)

@@ -187,10 +187,6 @@ static int32_t run(struct program *program, struct kos_error *ret_error)
     if ((r = kos_node_start(env, &program->instance, &program->settings, kos_passphrase_bytes(&program->passphrase), program->launcher, &program->node, ret_error)) < 0)
         return r;
     kos_passphrase_fini(&program->passphrase);
-    if (program->check) {
-        printf("%s: configuration, policy, keys and plugins are in order\n", program->instance.conf);
-        return KOS_OK;
-    }
     const int signals[] = { SIGTERM, SIGINT, SIGHUP };
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         kos_loop_signal(program->loop, signals[i], caught, program);
@@ -212,19 +208,46 @@ static void no_core_no_swap(void)
 #endif
 }
 
+/* What agents may read and execute: the system's paths, and what kosd.conf adds. */
+static int32_t spawner_start(struct program *program, struct kos_error *ret_error)
+{
+    const char *paths[256] = { NULL };
+    size_t count = 0;
+    pid_t spawner;
+    for (; kos_spawn_readable[count]; count++)
+        paths[count] = kos_spawn_readable[count];
+    for (char **path = program->settings.agent_paths; *path && count < 255; path++)
+        paths[count++] = *path;
+    struct kos_spawn_options spawn = { .instance = program->instance.dir ? program->instance.dir : KOS_STATEDIR, .readable = paths };
+    return kos_spawn_fork(&spawn, &program->spawn_fd, &spawner, ret_error);
+}
+
+static int32_t loop_start(struct program *program, struct kos_error *ret_error)
+{
+    int32_t r = kos_loop_new((uint32_t)program->settings.workers, getenv("JOURNAL_STREAM") ? KOS_LOG_JOURNAL : KOS_LOG_STDERR, &program->loop, ret_error);
+    if (r == KOS_OK)
+        kos_loop_set_level(program->loop, kos_settings_log_level(program->settings.log_level));
+    return r;
+}
+
+static int32_t check(struct program *program, struct kos_error *ret_error)
+{
+    int32_t r = loop_start(program, ret_error);
+    if (r == KOS_OK)
+        r = kos_node_check(kos_loop_env(program->loop), &program->instance, &program->settings, kos_passphrase_bytes(&program->passphrase), ret_error);
+    if (r == KOS_OK)
+        printf("%s: configuration, policy, keys and plugins are in order\n", program->instance.conf);
+    return r;
+}
+
 static int32_t start(struct program *program, struct kos_error *ret_error)
 {
-    struct kos_spawn_options spawn = { .instance = program->instance.dir ? program->instance.dir : KOS_STATEDIR };
-    pid_t spawner;
-    int32_t r;
-    if (!program->foreground && !program->check && (r = into_background(program, ret_error)) < 0)
-        return r;
-    if ((r = kos_spawn_fork(&spawn, &program->spawn_fd, &spawner, ret_error)) < 0)
-        return r;
-    if ((r = kos_loop_new((uint32_t)program->settings.workers, getenv("JOURNAL_STREAM") ? KOS_LOG_JOURNAL : KOS_LOG_STDERR, &program->loop, ret_error)) < 0)
-        return r;
-    kos_loop_set_level(program->loop, program->check ? KOS_LOG_WARNING : kos_settings_log_level(program->settings.log_level));
-    return run(program, ret_error);
+    int32_t r = program->foreground ? KOS_OK : into_background(program, ret_error);
+    if (r == KOS_OK)
+        r = spawner_start(program, ret_error);
+    if (r == KOS_OK)
+        r = loop_start(program, ret_error);
+    return r == KOS_OK ? run(program, ret_error) : r;
 }
 
 int main(int argc, char **argv)
@@ -241,7 +264,7 @@ int main(int argc, char **argv)
     kos_plain_init(&plain);
     int32_t r = prepare(&program, &plain.env, &error);
     if (r == KOS_OK)
-        r = start(&program, &error);
+        r = program.check ? check(&program, &error) : start(&program, &error);
     kos_passphrase_fini(&program.passphrase);
     kos_node_free(program.node);
     if (program.launcher)

@@ -84,17 +84,22 @@ static int32_t node_plugins(struct kos_node *node, struct kos_launcher *launcher
     return r;
 }
 
+static int32_t control_group(const struct kos_instance *instance, const struct kos_settings *settings, gid_t *ret_gid, struct kos_error *ret_error)
+{
+    const char *group = settings->control_group;
+    struct group *found = group && *group ? getgrnam(group) : NULL;
+    if (group && *group && !found)
+        return kos_fail(ret_error, KOS_E_CONFIG, "%s: control_group: there is no group \"%s\"", instance->conf, group);
+    *ret_gid = found ? found->gr_gid : (gid_t)-1;
+    return KOS_OK;
+}
+
 static int32_t node_open(struct kos_node *node, struct kos_error *ret_error)
 {
-    gid_t gid = (gid_t)-1;
-    const char *group = node->settings->control_group;
-    if (group && *group) {
-        struct group *found = getgrnam(group);
-        if (!found)
-            return kos_fail(ret_error, KOS_E_CONFIG, "%s: control_group: there is no group \"%s\"", node->instance->conf, group);
-        gid = found->gr_gid;
-    }
-    int32_t r = kos_varlink_new(node->env, node->instance->socket, gid, &node->control, ret_error);
+    gid_t gid;
+    int32_t r = control_group(node->instance, node->settings, &gid, ret_error);
+    if (r == KOS_OK)
+        r = kos_varlink_new(node->env, node->instance->socket, gid, &node->control, ret_error);
     if (r < 0)
         return r;
     kos_node_interface_init(node);
@@ -131,6 +136,25 @@ int32_t kos_node_start(struct kos_env *env, const struct kos_instance *instance,
     }
     *ret_node = node;
     return KOS_OK;
+}
+
+int32_t kos_node_check(struct kos_env *env, const struct kos_instance *instance, const struct kos_settings *settings, struct kos_bytes passphrase, struct kos_error *ret_error)
+{
+    struct kos_policy *policy = NULL;
+    struct kos_keys *keys = NULL;
+    gid_t gid;
+    int32_t r = kos_policy_load(env, instance->policy_dir, &policy, ret_error);
+    if (r == KOS_OK)
+        r = kos_keys_open(env, instance->keys_dir, passphrase, &keys, ret_error);
+    if (r == KOS_OK)
+        r = control_group(instance, settings, &gid, ret_error);
+    if (r == KOS_OK)
+        r = kos_hosting_check(env, settings->plugin_dir, policy, ret_error);
+    if (keys)
+        kos_keys_close(keys);
+    if (policy)
+        kos_policy_unref(policy);
+    return r;
 }
 
 static void hosting_stopped(void *arg)

@@ -38,6 +38,8 @@ struct kos_node {
  * the caller's and outlives the node. */
 int32_t kos_node_start(struct kos_env *env, const struct kos_instance *instance, const struct kos_settings *settings, struct kos_bytes passphrase,
                        struct kos_launcher *launcher, struct kos_node **ret_node, struct kos_error *ret_error);
+/* Reads configuration, keys, policy and plugins as a start would, beside a running kosd: takes no lock, changes nothing. */
+int32_t kos_node_check(struct kos_env *env, const struct kos_instance *instance, const struct kos_settings *settings, struct kos_bytes passphrase, struct kos_error *ret_error);
 /* Ends sessions, agents, plugins, in this order; then `stopped`. */
 void kos_node_stop(struct kos_node *node, void (*stopped)(void *arg), void *arg);
 void kos_node_free(struct kos_node *node);

@@ -33,6 +33,7 @@ struct kos_run {
     struct kos_bytes inputs;          /* canonical JSON array of strings and {"base64": ...} */
     int64_t deadline_ms;              /* Unix ms: then it is ended with KOS_E_TIMEOUT */
     uint64_t output_credit_bytes;     /* how much output may be handed over before `credit` gives more */
+    uint8_t source_id[KOS_ID_BYTES];  /* who asks: counts against its quota of concurrent tasks */
 };
 
 struct kos_agents {
@@ -41,7 +42,8 @@ struct kos_agents {
      * it reads the registry's copy that the host keeps up to date. */
     const struct kos_agent_info *(*by_id)(const struct kos_host *host, const uint8_t id[KOS_ID_BYTES]);
     const struct kos_agent_info *(*by_name)(const struct kos_host *host, const char *name);
-    /* Starts a run: `ended` follows in any case: KOS_E_BUSY when `concurrency` are running, KOS_E_NOTFOUND. */
+    /* Starts a run: `ended` follows in any case: KOS_E_BUSY when `concurrency` are running, KOS_E_QUOTA when
+     * the policy lets this source have no more tasks at a time, KOS_E_NOTFOUND. */
     void (*run)(const struct kos_host *host, uint64_t run, const struct kos_run *r);
     void (*credit)(const struct kos_host *host, uint64_t run, uint64_t bytes);
     /* Ends the whole process group (--exec) or asks the process (--stdio), then insists. -> ended(KOS_E_CANCELLED). */

@@ -158,6 +158,7 @@ static void run_start(struct tasks *tasks, struct in_task *task, struct kos_byte
     char id[KLP_ID_TEXT];
     klp_id_text((const struct klp_id *)task_id(task), id);
     memcpy(run.agent, task->agent, sizeof run.agent);
+    memcpy(run.source_id, task->key, sizeof run.source_id);
     run.task = id;
     task->state = IN_RUNNING;
     task->run = next_id(tasks);
