@@ -12,6 +12,7 @@ include tests/vectors/room.mk
 EXTRA_DIST += tests/rooms.py tests/summary tests/skips tools/packages tools/bootstrap
 TESTS += tests/rooms.py
 
-INTEGRATION = tests/integration/task.py
+INTEGRATION = tests/integration/task.py \
+  tests/integration/restart.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py

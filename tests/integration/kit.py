@@ -144,6 +144,60 @@ class Node:
     def counters(self):
         return self.json("status")["status"]["counters"]
 
+    def setting(self, name, value):
+        """Replaces a setting of kosd.conf, or adds it."""
+        path = os.path.join(self.dir, "kosd.conf")
+        with open(path, encoding="utf-8") as conf:
+            lines = [line for line in conf.read().splitlines() if not line.startswith(name + " =")]
+        with open(path, "w", encoding="utf-8") as conf:
+            conf.write("\n".join([*lines, f"{name} = {value};", ""]))
+
+    def control(self):
+        return Control(os.path.join(self.dir, "kosd.sock"))
+
+    def agent(self, name):
+        return next(a for a in self.json("agent", "list")["agents"] if a["name"] == name)
+
+    def own(self, name, file=""):
+        """A path in an agent's own directory."""
+        return os.path.join(self.dir, "state", "agents", self.agent(name)["id"], file)
+
+
+class Control:
+    """A varlink client that can also misbehave: it sends what it is given."""
+
+    def __init__(self, path, timeout=DEADLINE):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(timeout)
+        self.socket.connect(path)
+        self.buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, method, parameters=None, **more):
+        self.socket.sendall(json.dumps({"method": method, "parameters": parameters or {}, **more}).encode() + b"\0")
+
+    def read(self):
+        """The next message; None when the other side hung up."""
+        while b"\0" not in self.buffer:
+            try:
+                got = self.socket.recv(65536)
+            except ConnectionError:
+                return None
+            if not got:
+                return None
+            self.buffer += got
+        message, self.buffer = self.buffer.split(b"\0", 1)
+        return json.loads(message)
+
+    def call(self, method, parameters=None, **more):
+        self.send(method, parameters, **more)
+        return self.read()
+
 
 class Case:
     """One test's temporary directory and nodes."""
