@@ -16,3 +16,5 @@ INTEGRATION = tests/integration/task.py \
   tests/integration/restart.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
+TESTS += tests/plugins_test.sh
+EXTRA_DIST += tests/plugins_test.sh
