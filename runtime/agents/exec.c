@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <utlist.h>
 
 struct exec_run {
     struct run *run;                  /* NULL: it has ended */
@@ -110,7 +111,17 @@ static bool agent_busy(const struct agent *agent)
     return agent->runs != NULL;
 }
 
+/* What is left of runs whose processes do not come back any more. */
+static void exec_agent_free(struct agent *agent)
+{
+    struct run *run;
+    DL_FOREACH(agent->runs, run) {
+        free(run->exec);
+        run->exec = NULL;
+    }
+}
+
 const struct executor executor_exec = {
     .name = "exec", .start = start, .credit = give_credit, .stop = stop,
-    .agent_stop = agent_nothing, .agent_busy = agent_busy, .agent_free = agent_nothing,
+    .agent_stop = agent_nothing, .agent_busy = agent_busy, .agent_free = exec_agent_free,
 };

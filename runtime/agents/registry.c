@@ -353,6 +353,8 @@ void kos_agents_free(struct kos_registry *registry)
     struct run *run, *next_run;
     if (!registry)
         return;
+    HASH_ITER(hh, registry->agents, agent, next_agent)
+        agent->executor->agent_free(agent);
     HASH_ITER(hh, registry->runs, run, next_run)
         run_free(run);
     HASH_ITER(hh, registry->agents, agent, next_agent) {
