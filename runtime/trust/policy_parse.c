@@ -223,6 +223,9 @@ static int32_t parse_limit(struct policy_manifest *m, const struct kos_conf_node
         out->values[i] = (uint64_t)value.number;
         any = true;
     }
+    if (out->values[LIMIT_TASKS] && strcmp(out->transport, "*") != 0)
+        return kos_conf_fail(group, ret_error, KOS_E_POLICY,
+                             "concurrent_tasks counts tasks over all transports: leave transport out of this rule");
     return any ? KOS_OK : kos_conf_fail(group, ret_error, KOS_E_POLICY, "this rule limits nothing: name a limit");
 }
 

@@ -445,6 +445,7 @@ START_TEST(test_refused)
         { "limits = ( { bytes_per_day = \"1X\"; } );", ":1: limits[0].bytes_per_day: \"1X\" is not a size" },
         { "limits = ( { type = \"x\"; bytes_per_day = 1; } );", ":1: limits[0].type: \"x\" is not a message type" },
         { "limits = ( { transport = \"T CP\"; bytes_per_day = 1; } );", ":1: limits[0].transport:" },
+        { "limits = ( { transport = \"tcp\"; concurrent_tasks = 1; } );", ":1: limits[0]: concurrent_tasks counts tasks over all" },
         { "limits = ( { peer = \"?\"; bytes_per_day = 1; } );", ":1: limits[0].peer: \"?\" names no peer" },
         { "limits = ( { mesages_per_minute = 1; } );", ":1: limits[0].mesages_per_minute: there is no such setting here; did you mean messages_per_minute?" },
         { "plugins = ( );", ":1: plugins: a group { }" },

