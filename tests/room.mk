@@ -13,7 +13,8 @@ EXTRA_DIST += tests/rooms.py tests/summary tests/skips tools/packages tools/boot
 TESTS += tests/rooms.py
 
 INTEGRATION = tests/integration/task.py \
-  tests/integration/restart.py
+  tests/integration/restart.py \
+  tests/integration/policy.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
 TESTS += tests/plugins_test.sh
