@@ -18,6 +18,33 @@ struct kos_keys *kos_trust_keys(struct kos_trust *trust)
 
 /* ---- mesh ---- */
 
+void kos_trust_decide(struct kos_trust *trust, struct kos_policy_request *request, struct kos_policy_decision *ret_decision)
+{
+    (void)trust;
+    (void)request;
+    memset(ret_decision, 0, sizeof *ret_decision);
+}
+
+int32_t kos_trust_tasks_take(struct kos_trust *trust, const struct kos_policy_request *request, struct kos_policy_decision *ret_decision)
+{
+    (void)trust;
+    (void)request;
+    (void)ret_decision;
+    return KOS_OK;
+}
+
+void kos_trust_tasks_give(struct kos_trust *trust, const struct kos_policy_request *request)
+{
+    (void)trust;
+    (void)request;
+}
+
+uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx)
+{
+    (void)tx;
+    return 0;
+}
+
 void kos_mesh_endpoint_up(struct kos_mesh *mesh, uint64_t endpoint, const char *address)
 {
     (void)mesh;
