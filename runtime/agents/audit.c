@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The audit trail: what an agent was asked and gave, each entry signed with the agent's key and naming the digest of the
- * one before. Beside the entries stands the head (space "audit.head", key id, value u64 count and digest), so that a trail
- * cut short at its end is seen too.
+ * The audit trail: what an agent was asked and gave, each entry signed with the agent's key and naming the digest of
+ * the one before. Beside the entries stands the head (space "audit.head", key id, value u64 count and digest), so that
+ * a trail cut short at its end is seen too.
  */
 #include "agents/agents.h"
 
@@ -27,7 +27,8 @@ static uint64_t get_u64(const uint8_t *p)
     return v;
 }
 
-int32_t kos_audit_head(struct kos_store *store, const struct klp_id *agent, uint64_t *ret_entries, struct klp_digest *ret_digest)
+int32_t kos_audit_head(struct kos_store *store, const struct klp_id *agent, uint64_t *ret_entries,
+                       struct klp_digest *ret_digest)
 {
     uint8_t *value;
     size_t len;
@@ -112,7 +113,8 @@ static void merge(struct klp_json_out *out, struct klp_json fields, const struct
     klp_json_close(out, '}');
 }
 
-int32_t kos_audit_append(struct kos_store *store, struct kos_tx *tx, const struct kos_identity *agent, struct kos_bytes fields, int64_t at, struct klp_digest *ret_digest)
+int32_t kos_audit_append(struct kos_store *store, struct kos_tx *tx, const struct kos_identity *agent,
+                         struct kos_bytes fields, int64_t at, struct klp_digest *ret_digest)
 {
     struct klp_json object;
     struct klp_digest prior, digest;
@@ -196,9 +198,11 @@ static bool check_one(struct check *c, struct kos_bytes key, struct kos_bytes va
     size_t len;
     uint64_t seq, event;
     char id[KLP_ID_TEXT];
-    if (klp_json_read(value, 2 * ENTRY_MAX, &whole, NULL) < 0 || (entry = klp_json_get(whole, "entry")).type != KLP_JSON_OBJECT)
+    if (klp_json_read(value, 2 * ENTRY_MAX, &whole, NULL) < 0 ||
+        (entry = klp_json_get(whole, "entry")).type != KLP_JSON_OBJECT)
         return bad(c, KOS_E_CORRUPT, "is not what was written");
-    if (key.len != ENTRY_KEY || get_u64(key.data + KLP_ID_LEN) != c->entries || klp_json_uint(klp_json_get(entry, "seq"), &seq) < 0 || seq != c->entries)
+    if (key.len != ENTRY_KEY || get_u64(key.data + KLP_ID_LEN) != c->entries ||
+        klp_json_uint(klp_json_get(entry, "seq"), &seq) < 0 || seq != c->entries)
         return bad(c, KOS_E_CORRUPT, "is missing or stands at the wrong place");
     klp_id_text(klp_log_id(c->log), id);
     if (!klp_json_equals(klp_json_get(entry, "agent"), id))
@@ -208,8 +212,8 @@ static bool check_one(struct check *c, struct kos_bytes key, struct kos_bytes va
     if (klp_json_uint(klp_json_get(entry, "key_event"), &event) < 0 || klp_log_key(c->log, event, &signer) < 0)
         return bad(c, KOS_E_KEY, "names no key of the agent's log");
     if (klp_json_plain(klp_json_get(whole, "signature"), &hex) < 0 || hex.len < 2 || memcmp(hex.data, "0x", 2) != 0 ||
-        klp_unhex(kos_bytes(hex.data + 2, hex.len - 2), signature, sizeof signature, &len) < 0 || len != sizeof signature ||
-        klp_verify(&signer, KLP_TAG_AUDIT, entry.text, kos_bytes(signature, len)) < 0)
+        klp_unhex(kos_bytes(hex.data + 2, hex.len - 2), signature, sizeof signature, &len) < 0 ||
+        len != sizeof signature || klp_verify(&signer, KLP_TAG_AUDIT, entry.text, kos_bytes(signature, len)) < 0)
         return bad(c, KOS_E_SIGNATURE, "is not signed by the agent");
     klp_sha256(entry.text, &c->prior);
     c->entries++;
@@ -221,7 +225,8 @@ static bool check_each(void *arg, struct kos_bytes key, struct kos_bytes value)
     return check_one(arg, key, value);
 }
 
-int32_t kos_audit_check(struct kos_store *store, const struct klp_log *agent, uint64_t *ret_entries, struct kos_error *ret_error)
+int32_t kos_audit_check(struct kos_store *store, const struct klp_log *agent, uint64_t *ret_entries,
+                        struct kos_error *ret_error)
 {
     struct check c = { .log = agent };
     struct klp_digest head;
@@ -231,8 +236,10 @@ int32_t kos_audit_check(struct kos_store *store, const struct klp_log *agent, ui
     int32_t rc = kos_store_scan(store, "audit", prefix, prefix, check_each, &c);
     if (rc < 0)
         return kos_fail(ret_error, rc, "the audit trail cannot be read: %s", kos_error_text(rc));
-    if (c.code == KOS_OK && ((rc = kos_audit_head(store, id, &entries, &head)) < 0 || entries != c.entries || memcmp(&head, &c.prior, sizeof head) != 0))
-        c.code = kos_fail(&c.error, KOS_E_CORRUPT, "the audit trail has %llu entries, and its head does not agree with the last of them",
+    if (c.code == KOS_OK && ((rc = kos_audit_head(store, id, &entries, &head)) < 0 || entries != c.entries ||
+                             memcmp(&head, &c.prior, sizeof head) != 0))
+        c.code = kos_fail(&c.error, KOS_E_CORRUPT,
+                          "the audit trail has %llu entries, and its head does not agree with the last of them",
                           (unsigned long long)c.entries);
     if (c.code < 0)
         return kos_fail(ret_error, c.code, "%s", c.error.text);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * --exec: a process per task. Inputs joined on stdin, the answer from stdout as it comes, the result from the exit status. */
+ * --exec: a process per task. Inputs joined on stdin, the answer from stdout as it comes, the result from the exit
+ * status. */
 #include "agents/private.h"
 
 #include <stdlib.h>
@@ -72,8 +73,14 @@ static void start(struct run *run, struct kos_bytes inputs)
     struct kos_error error;
     uint8_t *data = NULL;
     size_t len = 0;
-    struct kos_launch launch = { .name = run->agent->name, .command = run->agent->command, .directory = run->agent->directory,
-                                 .arg = exec, .out = out, .err = err, .writable = writable, .exited = exited };
+    struct kos_launch launch = { .name = run->agent->name,
+                                 .command = run->agent->command,
+                                 .directory = run->agent->directory,
+                                 .arg = exec,
+                                 .out = out,
+                                 .err = err,
+                                 .writable = writable,
+                                 .exited = exited };
     exec->run = run;
     run->exec = exec;
     int32_t rc = inputs_join(inputs, &data, &len);
@@ -88,8 +95,9 @@ static void start(struct run *run, struct kos_bytes inputs)
         run_end(run, rc, kos_bytes(NULL, 0), error.text, kos_error_retry(rc));
         return;
     }
+    /* A fresh process takes 1 MiB; else something is broken, and it ends as killed. */
     if (len && launcher->ops->write(exec->process, kos_bytes(data, len)) < 0)
-        launcher->ops->kill(exec->process, true); /* a fresh process takes 1 MiB, else something is broken: it ends as killed */
+        launcher->ops->kill(exec->process, true);
     launcher->ops->close_stdin(exec->process);
     free(data);
     give_credit(run);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the tests of agents share: a registry on the manual environment, an owner that notes what it hears, and a launcher
- * whose processes are played by the test. */
+ * What the tests of agents share: a registry on the manual environment, an owner that notes what it hears, and a
+ * launcher whose processes are played by the test. */
 #ifndef KOS_AGENTS_FIXTURE_H
 #define KOS_AGENTS_FIXTURE_H
 
@@ -56,7 +56,8 @@ struct fixture {
 
 static struct fixture *one; /* a test program runs one fixture at a time */
 
-static int32_t fake_start(struct kos_launcher *launcher, const struct kos_launch *launch, struct kos_process **ret_process, struct kos_error *ret_error)
+static int32_t fake_start(struct kos_launcher *launcher, const struct kos_launch *launch,
+                          struct kos_process **ret_process, struct kos_error *ret_error)
 {
     (void)launcher;
     if (one->refuse_start)
@@ -123,7 +124,8 @@ static void on_output(struct kos_agents_owner *owner, uint64_t run, int32_t kind
         one->on_output(one, run);
 }
 
-static void on_ended(struct kos_agents_owner *owner, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32])
+static void on_ended(struct kos_agents_owner *owner, uint64_t run, int32_t status, struct kos_bytes result,
+                     const char *text, int32_t retry, const uint8_t audit[32])
 {
     (void)owner;
     struct heard *h = heard_of(run);
@@ -159,10 +161,13 @@ static void open_node(struct fixture *f)
 {
     struct kos_agents_options options = { .directory = "/i/state/agents", .node_name = "home.kai" };
     ck_assert_msg(kos_store_open(f->env, "/i/state/store", NULL, &f->store, &f->error) == KOS_OK, "%s", f->error.text);
-    ck_assert_msg(kos_keys_open(f->env, "/i/keys", kos_bytes(NULL, 0), &f->keys, &f->error) == KOS_OK, "%s", f->error.text);
+    ck_assert_msg(kos_keys_open(f->env, "/i/keys", kos_bytes(NULL, 0), &f->keys, &f->error) == KOS_OK, "%s",
+                  f->error.text);
     ck_assert_msg(kos_policy_load(f->env, "/i/policy.d", &f->policy, &f->error) == KOS_OK, "%s", f->error.text);
-    ck_assert_msg(kos_trust_new(f->env, f->store, f->keys, f->policy, &f->trust, &f->error) == KOS_OK, "%s", f->error.text);
-    ck_assert_msg(kos_agents_new(f->env, f->store, f->trust, &f->launcher, &options, &f->agents, &f->error) == KOS_OK, "%s", f->error.text);
+    ck_assert_msg(kos_trust_new(f->env, f->store, f->keys, f->policy, &f->trust, &f->error) == KOS_OK, "%s",
+                  f->error.text);
+    ck_assert_msg(kos_agents_new(f->env, f->store, f->trust, &f->launcher, &options, &f->agents, &f->error) == KOS_OK,
+                  "%s", f->error.text);
     kos_agents_on_change(f->agents, on_changed, f);
     kos_manual_settle(f->manual);
 }
@@ -187,7 +192,8 @@ static void begin(struct fixture *f)
     static const char *const dirs[] = { "/i", "/i/policy.d", "/i/state", "/i/state/agents" };
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
         f->env->ops->dir_make(f->env, dirs[i], 0700);
-    ck_assert_msg(kos_keys_create(f->env, "/i/keys", KLP_ALG_ED25519, kos_bytes(NULL, 0), &f->error) == KOS_OK, "%s", f->error.text);
+    ck_assert_msg(kos_keys_create(f->env, "/i/keys", KLP_ALG_ED25519, kos_bytes(NULL, 0), &f->error) == KOS_OK, "%s",
+                  f->error.text);
     open_node(f);
 }
 
@@ -206,7 +212,12 @@ static const char *const two_skills[] = { "text", "count-words", NULL };
 static struct klp_id add(struct fixture *f, const char *name, int32_t executor, uint32_t concurrency)
 {
     struct klp_id id;
-    struct kos_agent_spec spec = { .name = name, .skills = two_skills, .executor = executor, .command = "run me", .trust_required = 5.5, .concurrency = concurrency };
+    struct kos_agent_spec spec = { .name = name,
+                                   .skills = two_skills,
+                                   .executor = executor,
+                                   .command = "run me",
+                                   .trust_required = 5.5,
+                                   .concurrency = concurrency };
     int before = f->done;
     ck_assert_msg(kos_agents_add(f->agents, &spec, on_done, f, &id, &f->error) == KOS_OK, "%s", f->error.text);
     ck_assert_int_eq(f->done, before);
@@ -221,8 +232,12 @@ static void run_credit(struct fixture *f, const struct klp_id *id, uint64_t numb
 {
     char task[32];
     snprintf(task, sizeof task, "task-%llu", (unsigned long long)number);
-    struct kos_run r = { .size = sizeof r, .task = task, .source = "klp://node.laptop.kai", .inputs = kos_bytes_str(inputs),
-                         .deadline_ms = kos_now_ms(f->env) + 60000, .output_credit_bytes = credit };
+    struct kos_run r = { .size = sizeof r,
+                         .task = task,
+                         .source = "klp://node.laptop.kai",
+                         .inputs = kos_bytes_str(inputs),
+                         .deadline_ms = kos_now_ms(f->env) + 60000,
+                         .output_credit_bytes = credit };
     memcpy(r.agent, id->b, sizeof r.agent);
     size_t before = f->heard_count;
     kos_agents_run(f->agents, &f->owner, number, &r);

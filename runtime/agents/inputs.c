@@ -51,12 +51,14 @@ static int32_t walk(struct kos_bytes inputs, struct kos_buf *out, struct kos_err
     size_t at = 0;
     int32_t rc = klp_json_read(inputs, INPUTS_MAX, &array, NULL);
     if (rc < 0 || array.type != KLP_JSON_ARRAY)
-        return kos_fail(ret_error, rc == KOS_E_LIMIT ? rc : KOS_E_INVALID, rc == KOS_E_LIMIT ? "the inputs are larger than 1 MiB"
-                        : "the inputs are not a canonical JSON array");
+        return kos_fail(ret_error, rc == KOS_E_LIMIT ? rc : KOS_E_INVALID,
+                        rc == KOS_E_LIMIT ? "the inputs are larger than 1 MiB"
+                                          : "the inputs are not a canonical JSON array");
     klp_json_iter_init(array, &iter);
     for (; klp_json_next(&iter, NULL, &value); at++)
         if ((rc = take(value, out)) < 0)
-            return kos_fail(ret_error, rc == KOS_E_NOMEM ? rc : KOS_E_INVALID, "input %zu is neither a string nor {\"base64\": ...}", at + 1);
+            return kos_fail(ret_error, rc == KOS_E_NOMEM ? rc : KOS_E_INVALID,
+                            "input %zu is neither a string nor {\"base64\": ...}", at + 1);
     return KOS_OK;
 }
 

@@ -2,8 +2,8 @@
  *
  * Inside agents: registry and runs on one side, executors on the other. Private to agents.
  *
- * A run's way: kos_agents_run -> executor.start -> run_output ... -> run_end, once. Whoever wants it to stop early calls
- * run_stop with the reason; the executor then brings it to its end, and that reason is what its owner hears.
+ * A run's way: kos_agents_run -> executor.start -> run_output ... -> run_end, once. Whoever wants it to stop early
+ * calls run_stop with the reason; the executor then brings it to its end, and that reason is what its owner hears.
  */
 #ifndef KOS_AGENTS_PRIVATE_H
 #define KOS_AGENTS_PRIVATE_H
@@ -30,7 +30,8 @@ struct tail {
     char data[TAIL_MAX];
 };
 void tail_add(struct tail *tail, struct kos_bytes bytes);
-/* Its last line that is not blank: valid UTF-8, control characters escaped, at most cap - 1 bytes. "" when there is none. */
+/* Its last line that is not blank: valid UTF-8, control characters escaped, at most cap - 1 bytes. "" when there is
+ * none. */
 void tail_line(const struct tail *tail, char *ret_text, size_t cap);
 /* The same for any text of an agent. */
 void clean_text(struct kos_bytes text, char *ret_text, size_t cap);
@@ -52,7 +53,7 @@ struct executor {
     void (*start)(struct run *run, struct kos_bytes inputs);
     void (*credit)(struct run *run);              /* run->credit grew from 0 or beyond */
     void (*stop)(struct run *run);                /* run->reason stands; bring it to run_end */
-    void (*agent_stop)(struct agent *agent);      /* end what the agent keeps between runs; agent_idle() when it is gone */
+    void (*agent_stop)(struct agent *agent); /* end what the agent keeps between runs; agent_idle() when it is gone */
     bool (*agent_busy)(const struct agent *agent);/* such a thing exists */
     void (*agent_free)(struct agent *agent);      /* no callbacks any more */
 };

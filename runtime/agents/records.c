@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the store keeps of agents: space "agent" (key id, canonical JSON) and "agent.count" (key id, u64 done, u64 failed). */
+ * What the store keeps of agents: space "agent" (key id, canonical JSON) and "agent.count" (key id, u64 done, u64
+ * failed). */
 #include "agents/private.h"
 
 #include <klp/address.h>
@@ -82,27 +83,32 @@ int32_t spec_check(const struct kos_agent_spec *spec, struct kos_error *ret_erro
 {
     size_t skills = 0;
     char name[KLP_NAME_MAX + 1];
-    if (!spec->name || klp_label_check(kos_bytes_str(spec->name)) < 0 || klp_name_parse(kos_bytes_str(spec->name), name) < 0 ||
-        strcmp(name, spec->name) != 0)
-        return kos_fail(ret_error, KOS_E_INVALID, "an agent's name is 1 to 63 of a-z, 0-9 and -, and does not begin or end with -");
+    if (!spec->name || klp_label_check(kos_bytes_str(spec->name)) < 0 ||
+        klp_name_parse(kos_bytes_str(spec->name), name) < 0 || strcmp(name, spec->name) != 0)
+        return kos_fail(ret_error, KOS_E_INVALID,
+                        "an agent's name is 1 to 63 of a-z, 0-9 and -, and does not begin or end with -");
     while (spec->skills && spec->skills[skills] && skills <= SKILLS_MAX)
         if (!skill_ok(spec->skills[skills++]))
-            return kos_fail(ret_error, KOS_E_INVALID, "skill %zu of agent %s is not 1 to %d of a-z, 0-9 and -", skills, spec->name, SKILL_LEN_MAX);
+            return kos_fail(ret_error, KOS_E_INVALID, "skill %zu of agent %s is not 1 to %d of a-z, 0-9 and -", skills,
+                            spec->name, SKILL_LEN_MAX);
     if (skills < 1 || skills > SKILLS_MAX)
         return kos_fail(ret_error, KOS_E_INVALID, "agent %s needs 1 to %d skills", spec->name, SKILLS_MAX);
     if (spec->executor != KOS_EXEC && spec->executor != KOS_STDIO)
         return kos_fail(ret_error, KOS_E_INVALID, "agent %s needs a command: --exec or --stdio", spec->name);
     size_t len = spec->command ? strlen(spec->command) : 0;
     if (len < 1 || len > COMMAND_MAX)
-        return kos_fail(ret_error, KOS_E_INVALID, "the command of agent %s must have 1 to %d bytes", spec->name, COMMAND_MAX);
+        return kos_fail(ret_error, KOS_E_INVALID, "the command of agent %s must have 1 to %d bytes", spec->name,
+                        COMMAND_MAX);
     json_t *utf8 = json_string(spec->command);
     json_decref(utf8);
     if (!utf8)
         return kos_fail(ret_error, KOS_E_INVALID, "the command of agent %s is not UTF-8", spec->name);
     if (!(spec->trust_required >= 0 && spec->trust_required <= KOS_SCORE_MAX))
-        return kos_fail(ret_error, KOS_E_INVALID, "the trust that agent %s requires must be 0 to %d", spec->name, KOS_SCORE_MAX);
+        return kos_fail(ret_error, KOS_E_INVALID, "the trust that agent %s requires must be 0 to %d", spec->name,
+                        KOS_SCORE_MAX);
     if (spec->concurrency < 1 || spec->concurrency > CONCURRENCY_MAX)
-        return kos_fail(ret_error, KOS_E_INVALID, "the concurrency of agent %s must be 1 to %d", spec->name, CONCURRENCY_MAX);
+        return kos_fail(ret_error, KOS_E_INVALID, "the concurrency of agent %s must be 1 to %d", spec->name,
+                        CONCURRENCY_MAX);
     if (spec->output_max_bytes > (uint64_t)KLP_JSON_INT_MAX)
         return kos_fail(ret_error, KOS_E_INVALID, "the output limit of agent %s is too large", spec->name);
     return KOS_OK;
@@ -127,9 +133,13 @@ struct agent *agent_new(struct kos_registry *registry, const struct klp_id *id, 
         agent->skills[i] = kos_strdup(spec->skills[i]);
     agent->executor_kind = spec->executor;
     agent->executor = spec->executor == KOS_STDIO ? &executor_stdio : &executor_exec;
-    agent->info = (struct kos_agent_info){
-        .size = sizeof agent->info, .name = agent->name, .address = agent->address, .skills = (const char *const *)agent->skills,
-        .trust_required = spec->trust_required, .concurrency = spec->concurrency,
+    agent->info = (struct kos_agent_info) {
+        .size = sizeof agent->info,
+        .name = agent->name,
+        .address = agent->address,
+        .skills = (const char *const *)agent->skills,
+        .trust_required = spec->trust_required,
+        .concurrency = spec->concurrency,
         .output_max_bytes = spec->output_max_bytes ? spec->output_max_bytes : OUTPUT_DEFAULT,
     };
     memcpy(agent->info.id, id->b, sizeof agent->info.id);
@@ -169,7 +179,8 @@ struct loading {
     int32_t code;
 };
 
-static int32_t read_record(struct kos_registry *registry, const struct klp_id *id, struct klp_json record, struct agent **ret_agent, struct kos_error *ret_error)
+static int32_t read_record(struct kos_registry *registry, const struct klp_id *id, struct klp_json record,
+                           struct agent **ret_agent, struct kos_error *ret_error)
 {
     char *skills[SKILLS_MAX + 1] = { NULL };
     size_t count = 0;
@@ -178,7 +189,8 @@ static int32_t read_record(struct kos_registry *registry, const struct klp_id *i
     uint64_t concurrency = 0, output_max = 0;
     int64_t created = 0;
     bool removed = false;
-    struct kos_agent_spec spec = { .executor = klp_json_equals(klp_json_get(record, "executor"), "stdio") ? KOS_STDIO : KOS_EXEC };
+    struct kos_agent_spec spec = { .executor = klp_json_equals(klp_json_get(record, "executor"), "stdio") ? KOS_STDIO
+                                                                                                          : KOS_EXEC };
     char *name = text_of(klp_json_get(record, "name")), *command = text_of(klp_json_get(record, "command"));
     if (list.type == KLP_JSON_ARRAY) {
         klp_json_iter_init(list, &iter);
@@ -216,13 +228,15 @@ static bool load_one(void *arg, struct kos_bytes key, struct kos_bytes value)
     struct klp_json record;
     struct klp_id id;
     struct kos_error error = { .text = "it is not canonical JSON" };
-    int32_t rc = key.len == KLP_ID_LEN && klp_json_read(value, RECORD_MAX, &record, NULL) == KOS_OK ? KOS_OK : KOS_E_CORRUPT;
+    int32_t rc =
+        key.len == KLP_ID_LEN && klp_json_read(value, RECORD_MAX, &record, NULL) == KOS_OK ? KOS_OK : KOS_E_CORRUPT;
     if (rc == KOS_OK) {
         memcpy(id.b, key.data, KLP_ID_LEN);
         rc = read_record(registry, &id, record, &agent, &error);
     }
     if (rc < 0) {
-        loading->code = kos_fail(loading->ret_error, KOS_E_CORRUPT, "a record in the store's space \"agent\" is damaged: %s", error.text);
+        loading->code = kos_fail(loading->ret_error, KOS_E_CORRUPT,
+                                 "a record in the store's space \"agent\" is damaged: %s", error.text);
         return false;
     }
     counts_load(agent);
@@ -234,5 +248,6 @@ int32_t agents_load(struct kos_registry *registry, struct kos_error *ret_error)
 {
     struct loading loading = { registry, ret_error, KOS_OK };
     int32_t rc = kos_store_scan(registry->store, "agent", kos_bytes(NULL, 0), kos_bytes(NULL, 0), load_one, &loading);
-    return rc < 0 ? kos_fail(ret_error, rc, "the agents cannot be read from the store: %s", kos_error_text(rc)) : loading.code;
+    return rc < 0 ? kos_fail(ret_error, rc, "the agents cannot be read from the store: %s", kos_error_text(rc))
+                  : loading.code;
 }

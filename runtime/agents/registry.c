@@ -98,12 +98,14 @@ json_t *kos_agents_list(struct kos_registry *registry)
         klp_did(&agent->id, did);
         for (char **skill = agent->skills; *skill; skill++)
             json_array_append_new(skills, json_string(*skill));
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-            "id", id, "did", did, "name", agent->name, "address", agent->address, "skills", skills,
-            "executor", agent->executor->name, "command", agent->command, "trust_required", agent->info.trust_required,
-            "concurrency", (json_int_t)agent->info.concurrency, "output_max_bytes", (json_int_t)agent->info.output_max_bytes,
-            "created", (json_int_t)agent->created, "running", (json_int_t)agent->info.running,
-            "done", (json_int_t)agent->done, "failed", (json_int_t)agent->failed, "audit", audit_json(agent)));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "id", id,
+                            "did", did, "name", agent->name, "address", agent->address, "skills", skills, "executor",
+                            agent->executor->name, "command", agent->command, "trust_required",
+                            agent->info.trust_required, "concurrency", (json_int_t)agent->info.concurrency,
+                            "output_max_bytes", (json_int_t)agent->info.output_max_bytes, "created",
+                            (json_int_t)agent->created, "running", (json_int_t)agent->info.running, "done",
+                            (json_int_t)agent->done, "failed", (json_int_t)agent->failed, "audit", audit_json(agent)));
     }
     return list;
 }
@@ -146,12 +148,14 @@ static int32_t audit_added(struct agent *agent, struct kos_tx *tx)
 }
 
 /* Directory, record, first entry of the trail. */
-static int32_t install(struct agent *agent, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error)
+static int32_t install(struct agent *agent, void (*done)(void *arg, int32_t status), void *arg,
+                       struct kos_error *ret_error)
 {
     struct kos_env *env = agent->registry->env;
     int32_t rc = env->ops->dir_make(env, agent->directory, 0700);
     if (rc < 0)
-        return kos_fail(ret_error, rc, "the directory %s for agent %s cannot be made: %s", agent->directory, agent->name, kos_error_text(rc));
+        return kos_fail(ret_error, rc, "the directory %s for agent %s cannot be made: %s", agent->directory,
+                        agent->name, kos_error_text(rc));
     env->ops->dir_sync(env, agent->registry->directory);
     struct adding *adding = kos_new(sizeof *adding);
     *adding = (struct adding){ done, arg };
@@ -170,7 +174,9 @@ static int32_t install(struct agent *agent, void (*done)(void *arg, int32_t stat
     return KOS_OK;
 }
 
-int32_t kos_agents_add(struct kos_registry *registry, const struct kos_agent_spec *spec, void (*done)(void *arg, int32_t status), void *arg, struct klp_id *ret_id, struct kos_error *ret_error)
+int32_t kos_agents_add(struct kos_registry *registry, const struct kos_agent_spec *spec,
+                       void (*done)(void *arg, int32_t status), void *arg, struct klp_id *ret_id,
+                       struct kos_error *ret_error)
 {
     struct kos_keys *keys = kos_trust_keys(registry->trust);
     struct kos_identity *identity;
@@ -180,7 +186,8 @@ int32_t kos_agents_add(struct kos_registry *registry, const struct kos_agent_spe
     if (registry->stopping)
         return kos_fail(ret_error, KOS_E_STATE, "kosd is stopping");
     if (find_name(registry, spec->name))
-        return kos_fail(ret_error, KOS_E_EXISTS, "there is an agent %s already: kosctl agent remove %s", spec->name, spec->name);
+        return kos_fail(ret_error, KOS_E_EXISTS, "there is an agent %s already: kosctl agent remove %s", spec->name,
+                        spec->name);
     if (HASH_COUNT(registry->agents) >= AGENTS_MAX)
         return kos_fail(ret_error, KOS_E_LIMIT, "there are %d agents already, which is the limit", AGENTS_MAX);
     if (strlen("klp://agent..") + strlen(spec->name) + strlen(registry->node_name) >= KLP_NAME_MAX)
@@ -223,7 +230,8 @@ static void leave(struct agent *agent)
     int32_t rc = kos_keys_agent_retire(kos_trust_keys(registry->trust), &agent->id, &error);
     /* Retired before a crash, or without a key: nothing can sign for it any more, which is what is wanted. */
     if (rc < 0 && rc != KOS_E_NOTFOUND && rc != KOS_E_REVOKED && rc != KOS_E_KEY) {
-        kos_log(registry->env, KOS_LOG_ERROR, "agents", "agent %s cannot be retired; the next start tries again: %s", agent->name, error.text);
+        kos_log(registry->env, KOS_LOG_ERROR, "agents", "agent %s cannot be retired; the next start tries again: %s",
+                agent->name, error.text);
         agent->leaving_durable = false;
         if (agent->removed)
             agent->removed(agent->removed_arg, rc);
@@ -241,7 +249,8 @@ static void leave(struct agent *agent)
 
 static void check_stopped(struct kos_deferred *deferred)
 {
-    struct kos_registry *registry = (struct kos_registry *)((char *)deferred - offsetof(struct kos_registry, stop_check));
+    struct kos_registry *registry =
+        (struct kos_registry *)((char *)deferred - offsetof(struct kos_registry, stop_check));
     struct agent *agent, *next;
     if (!registry->stopping || registry->runs || !registry->stopped)
         return;
@@ -292,7 +301,8 @@ static void end_all(struct agent *agent, int32_t reason, const char *text)
     agent->executor->agent_stop(agent);
 }
 
-int32_t kos_agents_remove(struct kos_registry *registry, const char *name, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error)
+int32_t kos_agents_remove(struct kos_registry *registry, const char *name, void (*done)(void *arg, int32_t status),
+                          void *arg, struct kos_error *ret_error)
 {
     struct agent *agent = find_name(registry, name);
     struct klp_digest digest;
@@ -322,7 +332,9 @@ int32_t kos_agents_remove(struct kos_registry *registry, const char *name, void 
 
 /* ---- the whole ---- */
 
-int32_t kos_agents_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_launcher *launcher, const struct kos_agents_options *options, struct kos_registry **ret_agents, struct kos_error *ret_error)
+int32_t kos_agents_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust,
+                       struct kos_launcher *launcher, const struct kos_agents_options *options,
+                       struct kos_registry **ret_agents, struct kos_error *ret_error)
 {
     struct kos_registry *registry = kos_new(sizeof *registry);
     struct agent *agent, *next;
@@ -341,7 +353,8 @@ int32_t kos_agents_new(struct kos_env *env, struct kos_store *store, struct kos_
         if (agent->leaving)
             mark_durable(agent, KOS_OK);
         else if (!kos_keys_find(kos_trust_keys(trust), &agent->id))
-            kos_log(env, KOS_LOG_ERROR, "agents", "the key of agent %s is missing below keys/agents: it runs nothing", agent->name);
+            kos_log(env, KOS_LOG_ERROR, "agents", "the key of agent %s is missing below keys/agents: it runs nothing",
+                    agent->name);
     }
     *ret_agents = registry;
     return KOS_OK;

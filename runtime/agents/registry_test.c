@@ -67,11 +67,18 @@ START_TEST(test_bad_specs)
     add(&f, "echo", KOS_EXEC, 1);
     memset(huge, 'x', 9000);
     huge[9000] = 0;
-    struct kos_agent_spec good = { .name = "ok", .skills = two_skills, .executor = KOS_EXEC, .command = "cat", .concurrency = 1 }, bad[12];
+    struct kos_agent_spec good = { .name = "ok",
+                                   .skills = two_skills,
+                                   .executor = KOS_EXEC,
+                                   .command = "cat",
+                                   .concurrency = 1 },
+                          bad[12];
     for (size_t i = 0; i < 12; i++)
         bad[i] = good;
-    bad[0].name = "Echo", bad[1].name = "a.b", bad[2].name = "", bad[3].name = "-a", bad[4].skills = none, bad[5].skills = odd;
-    bad[6].command = "", bad[7].command = huge, bad[8].trust_required = 10.5, bad[9].concurrency = 0, bad[10].concurrency = 257, bad[11].executor = 3;
+    bad[0].name = "Echo", bad[1].name = "a.b", bad[2].name = "", bad[3].name = "-a", bad[4].skills = none,
+    bad[5].skills = odd;
+    bad[6].command = "", bad[7].command = huge, bad[8].trust_required = 10.5, bad[9].concurrency = 0,
+    bad[10].concurrency = 257, bad[11].executor = 3;
     for (size_t i = 0; i < 12; i++) {
         ck_assert_int_eq(kos_agents_add(f.agents, &bad[i], on_done, &f, &id, &f.error), KOS_E_INVALID);
         ck_assert_uint_gt(strlen(f.error.text), 20);
@@ -110,7 +117,8 @@ START_TEST(test_exec)
         int32_t status;
         const char *text;
     } cases[] = {
-        { "warning\nsed: \033[1mno\033[0m \xff such\t\n\n", EXIT(2), "sed: \\x1b[1mno\\x1b[0m \\xff such (exit status 2)" },
+        { "warning\nsed: \033[1mno\033[0m \xff such\t\n\n", EXIT(2),
+          "sed: \\x1b[1mno\\x1b[0m \\xff such (exit status 2)" },
         { "", EXIT(1), "it ended with exit status 1 and said nothing on stderr" },
         { "", EXIT(127), "it ended with exit status 127 (a program was not found) and said nothing on stderr" },
         { "oh", SIGSEGV, "it was ended by signal 11 (Segmentation fault); the last it said: oh" },
@@ -168,12 +176,16 @@ START_TEST(test_refusals)
     run(&f, &echo, 3, "[]");
     ck_assert(heard_of(3)->status == KOS_E_BUSY && heard_of(3)->retry == 1);
     leave(&f, process(&f, 0), EXIT(0));
-    static const char *const bad[] = { "", "{}", "[1]", "[ \"a\"]", "[{\"base64\":\"A\"}]", "[{\"base64\":\"\",\"x\":1}]", "[[]]", "[\"a\"" };
+    static const char *const bad[] = {
+        "", "{}", "[1]", "[ \"a\"]", "[{\"base64\":\"A\"}]", "[{\"base64\":\"\",\"x\":1}]", "[[]]", "[\"a\""
+    };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         run(&f, &echo, 10 + i, bad[i]);
         ck_assert_msg(heard_of(10 + i)->status == KOS_E_INVALID, "%s", bad[i]);
     }
-    struct kos_run r = { .size = sizeof r, .task = "t", .source = "s", .inputs = kos_bytes_str("[]"), .deadline_ms = kos_now_ms(f.env) };
+    struct kos_run r = {
+        .size = sizeof r, .task = "t", .source = "s", .inputs = kos_bytes_str("[]"), .deadline_ms = kos_now_ms(f.env)
+    };
     memcpy(r.agent, echo.b, sizeof r.agent);
     kos_agents_run(f.agents, &f.owner, 30, &r);
     kos_manual_settle(f.manual);
@@ -225,7 +237,12 @@ START_TEST(test_output_limit_and_credit)
     struct fixture f;
     struct klp_id id;
     begin(&f);
-    struct kos_agent_spec spec = { .name = "small", .skills = two_skills, .executor = KOS_EXEC, .command = "x", .concurrency = 1, .output_max_bytes = 10240 };
+    struct kos_agent_spec spec = { .name = "small",
+                                   .skills = two_skills,
+                                   .executor = KOS_EXEC,
+                                   .command = "x",
+                                   .concurrency = 1,
+                                   .output_max_bytes = 10240 };
     ck_assert_int_eq(kos_agents_add(f.agents, &spec, NULL, NULL, &id, &f.error), KOS_OK);
     char piece[4096] = { 0 };
     run_credit(&f, &id, 1, "[]", 5000);
@@ -375,7 +392,12 @@ START_TEST(test_audit)
     ck_assert_uint_eq(entries, 3);
     entry(&f, 2, &found);
     static const char *const has[] = {
-        "\"event\":\"ended\"", "\"bytes\":5", "\"status\":\"ok\"", "\"task\":\"task-1\"", "\"source\":\"klp://node.laptop.kai\"", "\"seq\":2",
+        "\"event\":\"ended\"",
+        "\"bytes\":5",
+        "\"status\":\"ok\"",
+        "\"task\":\"task-1\"",
+        "\"source\":\"klp://node.laptop.kai\"",
+        "\"seq\":2",
         /* sha256sum of HELLO and of ["hello"] */
         "\"output\":\"0x3733cd977ff8eb18b987357e22ced99f46097f31ecb239e878ae63760e83e4d5\"",
         "\"input\":\"0xc7a0f7154e64cd96c617f251dc12c4396b7234c2856ccf4860ab7af537dfcdd9\"",
@@ -445,5 +467,6 @@ START_TEST(test_no_audit_no_run)
 }
 END_TEST
 
-TESTS("agents/registry", test_add_list_reopen, test_bad_specs, test_exec, test_long_stderr, test_refusals, test_stopping_runs,
-      test_output_limit_and_credit, test_remove, test_remove_over_a_restart, test_stop, test_audit, test_audit_tampered, test_no_audit_no_run)
+TESTS("agents/registry", test_add_list_reopen, test_bad_specs, test_exec, test_long_stderr, test_refusals,
+      test_stopping_runs, test_output_limit_and_credit, test_remove, test_remove_over_a_restart, test_stop, test_audit,
+      test_audit_tampered, test_no_audit_no_run)

@@ -44,8 +44,9 @@ static void end(struct kos_deferred *deferred)
             agent->done++;
         int32_t rc = audit_run_ended(run, &audit);
         if (rc < 0)
-            kos_log(run->registry->env, KOS_LOG_ERROR, "agents", "the end of task %s is missing from the audit trail of agent %s: %s", run->task,
-                    agent->name, kos_error_text(rc));
+            kos_log(run->registry->env, KOS_LOG_ERROR, "agents",
+                    "the end of task %s is missing from the audit trail of agent %s: %s", run->task, agent->name,
+                    kos_error_text(rc));
     }
     struct kos_agents_owner *owner = run->key.owner;
     uint64_t id = run->key.id;
@@ -143,7 +144,8 @@ static int32_t admit(struct run *run, const struct kos_run *r, struct kos_error 
     if (r->deadline_ms <= kos_now_ms(registry->env))
         return kos_fail(ret_error, KOS_E_TIMEOUT, "the deadline passed before agent %s began", agent->name);
     if (agent->info.running >= agent->info.concurrency)
-        return kos_fail(ret_error, KOS_E_BUSY, "agent %s is at its limit of %u tasks at a time", agent->name, agent->info.concurrency);
+        return kos_fail(ret_error, KOS_E_BUSY, "agent %s is at its limit of %u tasks at a time", agent->name,
+                        agent->info.concurrency);
     if (!r->task || !r->source || strlen(r->task) > TASK_ID_MAX || strlen(r->source) > SOURCE_MAX)
         return kos_fail(ret_error, KOS_E_INVALID, "the task's id or source is missing or too long");
     int32_t rc = inputs_check(r->inputs, ret_error);
@@ -153,14 +155,17 @@ static int32_t admit(struct run *run, const struct kos_run *r, struct kos_error 
     run->task = kos_strdup(r->task);
     run->source = kos_strdup(r->source);
     rc = audit_run_started(run);
-    return rc < 0 ? kos_fail(ret_error, rc, "the audit trail of agent %s cannot be continued, so it does not run: %s", agent->name, kos_error_text(rc)) : rc;
+    return rc < 0 ? kos_fail(ret_error, rc, "the audit trail of agent %s cannot be continued, so it does not run: %s",
+                             agent->name, kos_error_text(rc))
+                  : rc;
 }
 
 void kos_agents_run(struct kos_registry *registry, struct kos_agents_owner *owner, uint64_t id, const struct kos_run *r)
 {
     struct kos_error error;
     if (find(registry, owner, id)) {
-        kos_log(registry->env, KOS_LOG_ERROR, "agents", "a plugin began run %llu, which is running", (unsigned long long)id);
+        kos_log(registry->env, KOS_LOG_ERROR, "agents", "a plugin began run %llu, which is running",
+                (unsigned long long)id);
         return;
     }
     struct run *run = kos_new(sizeof *run);

@@ -70,7 +70,7 @@ static void exited(void *arg, int32_t status, struct kos_error *error)
         snprintf(text, sizeof text, "%s", error->text);
     else
         snprintf(text, sizeof text, "its process is gone: %s%s%s", how, *line ? "; the last it said: " : "", line);
-    int32_t code = lost || ours ? KOS_E_INTERRUPTED : error && error->code != KOS_E_LIMIT ? error->code : error ? KOS_E_LIMIT : KOS_E_AGENT;
+    int32_t code = lost || ours ? KOS_E_INTERRUPTED : error ? error->code : KOS_E_AGENT;
     pump->process = NULL;
     pump->killed = pump->skipping = false;
     pump->owed = pump->nonsense = 0;
@@ -78,7 +78,8 @@ static void exited(void *arg, int32_t status, struct kos_error *error)
     pump->err.len = 0;
     pump->why[0] = 0;
     if (!ending(pump))
-        kos_log(env, KOS_LOG_WARNING, "agents", "agent %s: %s", agent->name, error && !ours ? error->text : ours ? text : how);
+        kos_log(env, KOS_LOG_WARNING, "agents", "agent %s: %s", agent->name,
+                ours || error ? text : how);
     back_off(pump);
     tasks_lost(pump, code, text);
     requests_lost(pump, KOS_E_AGENT, text);

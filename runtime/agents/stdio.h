@@ -6,13 +6,19 @@
 #include "agents/private.h"
 
 enum {
-    LINE_MAX_BYTES = 1 << 20,         /* with its newline */
-    NONSENSE_MAX = 16,                /* in a row, then the process is started anew */
-    CANCEL_MS = 2000, REQUEST_MS = 30000, STALL_MS = 30000,
-    BACKOFF_FIRST_MS = 200, BACKOFF_MAX_MS = 60000,
-    WINDOW = 256 << 10,               /* of stdout read ahead of what was handled */
-    PENDING_HIGH = 1 << 20, PENDING_LOW = 256 << 10, PENDING_MAX = 4 << 20, /* output of one run that waits for credit */
-    REQUESTS_MAX = 16, WIRE_MAX = TASK_ID_MAX + 24,
+    LINE_MAX_BYTES = 1 << 20, /* with its newline */
+    NONSENSE_MAX = 16, /* in a row, then the process is started anew */
+    CANCEL_MS = 2000,
+    REQUEST_MS = 30000,
+    STALL_MS = 30000,
+    BACKOFF_FIRST_MS = 200,
+    BACKOFF_MAX_MS = 60000,
+    WINDOW = 256 << 10, /* of stdout read ahead of what was handled */
+    PENDING_HIGH = 1 << 20,
+    PENDING_LOW = 256 << 10,
+    PENDING_MAX = 4 << 20, /* output of one run that waits for credit */
+    REQUESTS_MAX = 16,
+    WIRE_MAX = TASK_ID_MAX + 24,
 };
 
 struct stdio_run {

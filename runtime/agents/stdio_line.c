@@ -12,7 +12,8 @@ static void nonsense(struct pump *pump, const char *what)
     uint32_t held_back;
     pump->nonsense++;
     if (kos_log_limit_pass(registry->limit, pump->agent->name, &held_back))
-        kos_log(registry->env, KOS_LOG_WARNING, "agents", "agent %s wrote a line that is not as kos-agent(7) says: %s (%u more before it were not logged)",
+        kos_log(registry->env, KOS_LOG_WARNING, "agents",
+                "agent %s wrote a line that is not as kos-agent(7) says: %s (%u more before it were not logged)",
                 pump->agent->name, what, held_back);
     if (pump->nonsense >= NONSENSE_MAX)
         pump_restart(pump, "it wrote 16 lines in a row that are not as kos-agent(7) says");
@@ -26,7 +27,9 @@ int32_t canonical_new(json_t *value, uint8_t **ret_data, size_t *ret_len, struct
     struct kos_error error = { .text = "" };
     uint8_t *data = NULL;
     size_t len = strlen(loose);
-    int32_t rc = len > 2 * RESULT_MAX ? KOS_OK : klp_json_canonicalise(kos_bytes_str(loose), 2 * RESULT_MAX, &data, &len, &error);
+    int32_t rc = len > 2 * RESULT_MAX
+                     ? KOS_OK
+                     : klp_json_canonicalise(kos_bytes_str(loose), 2 * RESULT_MAX, &data, &len, &error);
     free(loose);
     if (rc < 0)
         return kos_fail(ret_error, KOS_E_AGENT, "%s", error.text);
@@ -49,7 +52,8 @@ static const char *take_part(struct stdio_run *s, json_t *part)
     }
     uint8_t *data;
     size_t len;
-    if (!json_is_string(base64) || unbase64_new(kos_bytes(json_string_value(base64), json_string_length(base64)), &data, &len) < 0)
+    if (!json_is_string(base64) ||
+        unbase64_new(kos_bytes(json_string_value(base64), json_string_length(base64)), &data, &len) < 0)
         return "a part that is neither text nor base64";
     task_part(s, kos_bytes(data, len));
     free(data);

@@ -75,7 +75,8 @@ bool request_answer(struct pump *pump, const char *id, json_t *message)
     HASH_FIND_STR(pump->requests, id, request);
     if (!request)
         return false;
-    json_t *value = json_object_get(message, request->answer), *name = json_object_get(message, "error"), *said = json_object_get(message, "text");
+    json_t *value = json_object_get(message, request->answer), *name = json_object_get(message, "error"),
+           *said = json_object_get(message, "text");
     if (json_is_string(name)) {
         json_t *best = json_is_string(said) ? said : name;
         clean_text(kos_bytes(json_string_value(best), json_string_length(best)), text, sizeof text);
@@ -86,7 +87,8 @@ bool request_answer(struct pump *pump, const char *id, json_t *message)
         return false;
     if (strcmp(request->answer, "restored") == 0) {
         bool yes = json_is_true(value);
-        answer(request, yes ? KOS_OK : KOS_E_AGENT, yes ? kos_bytes_str("null") : kos_bytes(NULL, 0), yes ? "" : "the agent did not restore its state");
+        answer(request, yes ? KOS_OK : KOS_E_AGENT, yes ? kos_bytes_str("null") : kos_bytes(NULL, 0),
+               yes ? "" : "the agent did not restore its state");
         return true;
     }
     if (canonical_new(value, &data, &len, &error) < 0) {
@@ -99,7 +101,8 @@ bool request_answer(struct pump *pump, const char *id, json_t *message)
 }
 
 /* {"id":"r1", member: value, "verb": verb}; member between id and verb in the alphabet. */
-static int32_t send(struct pump *pump, const struct request *request, const char *verb, const char *member, struct kos_bytes value)
+static int32_t send(struct pump *pump, const struct request *request, const char *verb, const char *member,
+                    struct kos_bytes value)
 {
     struct kos_buf line;
     kos_buf_init(&line, value.len + 256);
@@ -116,8 +119,9 @@ static int32_t send(struct pump *pump, const struct request *request, const char
     return rc;
 }
 
-static void ask(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], const char *verb, const char *answer_member, const char *member,
-                struct kos_bytes value, kos_agents_answered *done, void *arg)
+static void ask(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], const char *verb,
+                const char *answer_member, const char *member, struct kos_bytes value, kos_agents_answered *done,
+                void *arg)
 {
     struct agent *agent;
     HASH_FIND(hh, registry->agents, id, sizeof agent->id, agent);
@@ -126,12 +130,14 @@ static void ask(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], c
         return;
     }
     if (agent->executor != &executor_stdio) {
-        refuse(registry, done, arg, KOS_E_UNSUPPORTED, "only --stdio agents can be asked for their state; this one is run by --exec");
+        refuse(registry, done, arg, KOS_E_UNSUPPORTED,
+               "only --stdio agents can be asked for their state; this one is run by --exec");
         return;
     }
     struct pump *pump = pump_of(agent);
     if (HASH_COUNT(pump->requests) >= REQUESTS_MAX || registry->stopping) {
-        refuse(registry, done, arg, KOS_E_BUSY, registry->stopping ? "kosd is stopping" : "the agent has 16 such requests open already");
+        refuse(registry, done, arg, KOS_E_BUSY,
+               registry->stopping ? "kosd is stopping" : "the agent has 16 such requests open already");
         return;
     }
     int32_t rc = pump_up(pump);
@@ -152,12 +158,14 @@ static void ask(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], c
     kos_timer_set(registry->env, request->timer, REQUEST_MS);
 }
 
-void kos_agents_snapshot(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], kos_agents_answered *done, void *arg)
+void kos_agents_snapshot(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], kos_agents_answered *done,
+                         void *arg)
 {
     ask(registry, id, "snapshot", "snapshot", NULL, kos_bytes(NULL, 0), done, arg);
 }
 
-void kos_agents_restore(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], struct kos_bytes state, kos_agents_answered *done, void *arg)
+void kos_agents_restore(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], struct kos_bytes state,
+                        kos_agents_answered *done, void *arg)
 {
     struct klp_json value;
     if (klp_json_read(state, RESULT_MAX, &value, NULL) < 0)
@@ -166,7 +174,8 @@ void kos_agents_restore(struct kos_registry *registry, const uint8_t id[KOS_ID_B
         ask(registry, id, "restore", "restored", "state", state, done, arg);
 }
 
-void kos_agents_probe(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], struct kos_bytes inputs, kos_agents_answered *done, void *arg)
+void kos_agents_probe(struct kos_registry *registry, const uint8_t id[KOS_ID_BYTES], struct kos_bytes inputs,
+                      kos_agents_answered *done, void *arg)
 {
     struct kos_error error;
     int32_t rc = inputs_check(inputs, &error);

@@ -136,7 +136,8 @@ void tasks_send(struct pump *pump)
             continue;
         int32_t rc = pump_write(pump, kos_buf_bytes(&s->line));
         if (rc < 0) {
-            finish(s, rc, kos_bytes(NULL, 0), rc == KOS_E_BUSY ? "the agent does not read its tasks fast enough" : NULL, kos_error_retry(rc));
+            finish(s, rc, kos_bytes(NULL, 0), rc == KOS_E_BUSY ? "the agent does not read its tasks fast enough" : NULL,
+                   kos_error_retry(rc));
             continue;
         }
         s->sent = true;
@@ -226,7 +227,8 @@ void task_stop(struct run *run)
     klp_json_begin(&out, text, sizeof text);
     klp_json_put_cstr(&out, s->wire);
     klp_json_end(&out, &quoted);
-    int len = snprintf(line, sizeof line, "{\"task\":%.*s,\"verb\":\"cancel\"}\n", (int)quoted.len, (const char *)quoted.data);
+    int len = snprintf(line, sizeof line, "{\"task\":%.*s,\"verb\":\"cancel\"}\n", (int)quoted.len,
+                       (const char *)quoted.data);
     pump_write(s->pump, kos_bytes(line, (size_t)len)); /* when it cannot be written, it will not be acknowledged */
     set_timer(s, unheard, CANCEL_MS);
 }

@@ -18,8 +18,11 @@ START_TEST(test_a_task)
     run(&f, &id, 1, "[\"a\\n\"]");
     struct kos_process *p = process(&f, 0);
     char want[256];
-    snprintf(want, sizeof want, "{\"deadline_ms\":%lld,\"inputs\":[\"a\\n\"],\"source\":\"klp://node.laptop.kai\",\"task\":\"task-1\",\"verb\":\"task\"}\n",
-             (long long)kos_now_ms(f.env) + 60000);
+    snprintf(
+        want, sizeof want,
+        "{\"deadline_ms\":%lld,\"inputs\":[\"a\\n\"],\"source\":\"klp://node.laptop.kai\","
+             "\"task\":\"task-1\",\"verb\":\"task\"}\n",
+        (long long)kos_now_ms(f.env) + 60000);
     ck_assert_str_eq(taken(p), want);
     ck_assert(!p->closed_stdin);
     say(&f, p, "{\"task\":\"task-1\",\"progress\":{\"fraction\":0.5,\"text\":\"half \\u001b way\",\"more\":1}}\n");
@@ -74,7 +77,12 @@ START_TEST(test_same_task_id)
     struct fixture f;
     begin(&f);
     struct klp_id id = add(&f, "count", KOS_STDIO, 4);
-    struct kos_run r = { .size = sizeof r, .task = "same", .source = "s", .inputs = kos_bytes_str("[]"), .deadline_ms = kos_now_ms(f.env) + 1000, .output_credit_bytes = 100 };
+    struct kos_run r = { .size = sizeof r,
+                         .task = "same",
+                         .source = "s",
+                         .inputs = kos_bytes_str("[]"),
+                         .deadline_ms = kos_now_ms(f.env) + 1000,
+                         .output_credit_bytes = 100 };
     memcpy(r.agent, id.b, sizeof r.agent);
     kos_agents_run(f.agents, &f.owner, 1, &r);
     kos_agents_run(f.agents, &f.owner, 2, &r);
@@ -186,10 +194,25 @@ START_TEST(test_cannot_start)
 END_TEST
 
 static const char *const nonsense[] = {
-    "hello", "", "{", "[]", "1", "{}", "{\"task\":1,\"part\":\"x\"}", "{\"task\":\"other\",\"part\":\"x\"}", "{\"task\":\"task-1\"}",
-    "{\"task\":\"task-1\",\"part\":1}", "{\"task\":\"task-1\",\"part\":{\"base64\":\"?\"}}", "{\"task\":\"task-1\",\"part\":{}}",
-    "{\"task\":\"task-1\",\"progress\":7}", "{\"task\":\"task-1\",\"error\":7}", "{\"task\":\"task-1\",\"part\":\"\xff\"}",
-    "{\"task\":\"task-1\",\"task\":\"task-1\",\"part\":\"x\"}", "{\"id\":\"r1\",\"snapshot\":1}", "\x00\x01", "{\"task\":\"task-1\",\"part\":\"\\u0000\"}",
+    "hello",
+    "",
+    "{",
+    "[]",
+    "1",
+    "{}",
+    "{\"task\":1,\"part\":\"x\"}",
+    "{\"task\":\"other\",\"part\":\"x\"}",
+    "{\"task\":\"task-1\"}",
+    "{\"task\":\"task-1\",\"part\":1}",
+    "{\"task\":\"task-1\",\"part\":{\"base64\":\"?\"}}",
+    "{\"task\":\"task-1\",\"part\":{}}",
+    "{\"task\":\"task-1\",\"progress\":7}",
+    "{\"task\":\"task-1\",\"error\":7}",
+    "{\"task\":\"task-1\",\"part\":\"\xff\"}",
+    "{\"task\":\"task-1\",\"task\":\"task-1\",\"part\":\"x\"}",
+    "{\"id\":\"r1\",\"snapshot\":1}",
+    "\x00\x01",
+    "{\"task\":\"task-1\",\"part\":\"\\u0000\"}",
 };
 enum { NONSENSE = sizeof nonsense / sizeof *nonsense };
 
@@ -260,7 +283,8 @@ START_TEST(test_huge_lines)
         run(&f, &id, 10 + i, "[]");
         sprintf(line, "{\"task\":\"task-%d\",\"result\":%s}\n", (int)(10 + i), bad[i]);
         say(&f, p, line);
-        ck_assert_msg(heard_of(10 + i)->status == KOS_E_AGENT, "%s: %d %s", bad[i], heard_of(10 + i)->status, heard_of(10 + i)->text);
+        ck_assert_msg(heard_of(10 + i)->status == KOS_E_AGENT, "%s: %d %s", bad[i], heard_of(10 + i)->status,
+                      heard_of(10 + i)->text);
     }
     free(line);
     free(piece);
@@ -346,11 +370,18 @@ START_TEST(test_cancel_within_output)
     f.on_output = cancel_now;
     run(&f, &id, 1, "[]");
     struct kos_process *p = process(&f, 0);
-    say(&f, p, "{\"task\":\"task-1\",\"part\":\"x\"}\n{\"task\":\"task-1\",\"part\":\"y\"}\n{\"task\":\"task-1\",\"result\":{}}\n");
+    say(&f, p,
+        "{\"task\":\"task-1\",\"part\":\"x\"}\n{\"task\":\"task-1\",\"part\":\"y\"}\n"
+        "{\"task\":\"task-1\",\"result\":{}}\n");
     ck_assert_int_eq(heard_of(1)->status, KOS_E_CANCELLED);
     ck_assert_uint_eq(heard_of(1)->output.len, 1);
     f.on_output = NULL;
-    struct kos_agent_spec spec = { .name = "small", .skills = two_skills, .executor = KOS_STDIO, .command = "x", .concurrency = 2, .output_max_bytes = 10 };
+    struct kos_agent_spec spec = { .name = "small",
+                                   .skills = two_skills,
+                                   .executor = KOS_STDIO,
+                                   .command = "x",
+                                   .concurrency = 2,
+                                   .output_max_bytes = 10 };
     ck_assert_int_eq(kos_agents_add(f.agents, &spec, NULL, NULL, &small, &f.error), KOS_OK);
     run(&f, &small, 2, "[]");
     p = process(&f, 1);
@@ -448,5 +479,6 @@ START_TEST(test_removed_while_at_work)
 }
 END_TEST
 
-TESTS("agents/stdio", test_a_task, test_many_tasks, test_same_task_id, test_cancel, test_crash_and_back_off, test_cannot_start, test_nonsense,
-      test_huge_lines, test_slow_receiver, test_cancel_within_output, test_snapshot_restore_probe, test_removed_while_at_work)
+TESTS("agents/stdio", test_a_task, test_many_tasks, test_same_task_id, test_cancel, test_crash_and_back_off,
+      test_cannot_start, test_nonsense, test_huge_lines, test_slow_receiver, test_cancel_within_output,
+      test_snapshot_restore_probe, test_removed_while_at_work)

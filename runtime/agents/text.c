@@ -38,7 +38,8 @@ static size_t shown(const uint8_t *p, size_t left)
             return 0;
         c = c << 6 | (p[i] & 0x3f);
     }
-    if (c < 0xa0 || (len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)) || (c >= 0xd800 && c <= 0xdfff))
+    if (c < 0xa0 || (len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)) ||
+        (c >= 0xd800 && c <= 0xdfff))
         return 0;
     if ((c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f || c == 0xfeff)
         return 0;
@@ -106,7 +107,9 @@ void status_text(int32_t wait_status, char *ret_text, size_t cap)
         int number = WTERMSIG(wait_status);
         const char *name = sigdescr_np(number);
         snprintf(ret_text, cap, "it was ended by signal %d (%s)%s", number, name ? name : "unknown",
-                 number == SIGXFSZ ? ": a file grew beyond what agents may write" : number == SIGXCPU ? ": its time on the processor was used up" : "");
+                 number == SIGXFSZ   ? ": a file grew beyond what agents may write"
+                 : number == SIGXCPU ? ": its time on the processor was used up"
+                                     : "");
     } else if (WEXITSTATUS(wait_status) == 127) {
         snprintf(ret_text, cap, "it ended with exit status 127 (a program was not found)");
     } else {

@@ -12,7 +12,9 @@ int32_t agent_audit(struct agent *agent, struct kos_tx *tx, struct kos_bytes fie
     struct kos_registry *registry = agent->registry;
     struct kos_identity *identity = kos_keys_find(kos_trust_keys(registry->trust), &agent->id);
     struct kos_tx *own = tx ? tx : kos_tx_begin(registry->store);
-    int32_t rc = identity ? kos_audit_append(registry->store, own, identity, fields, kos_now_ms(registry->env), ret_digest) : KOS_E_NOTFOUND;
+    int32_t rc = identity
+                     ? kos_audit_append(registry->store, own, identity, fields, kos_now_ms(registry->env), ret_digest)
+                     : KOS_E_NOTFOUND;
     if (tx)
         return rc;
     if (rc < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Agents as they are in a node: the registry on the real loop, the real store, the real launcher, real programs, kind and
- * hostile ones. */
+ * Agents as they are in a node: the registry on the real loop, the real store, the real launcher, real programs, kind
+ * and hostile ones. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +58,8 @@ static void on_output(struct kos_agents_owner *owner, uint64_t run, int32_t kind
         kos_loop_stop(one->loop);
 }
 
-static void on_ended(struct kos_agents_owner *owner, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32])
+static void on_ended(struct kos_agents_owner *owner, uint64_t run, int32_t status, struct kos_bytes result,
+                     const char *text, int32_t retry, const uint8_t audit[32])
 {
     (void)owner, (void)audit;
     struct heard *h = &one->heard[run];
@@ -97,7 +98,8 @@ static void begin(struct node *n)
     snprintf(n->state, sizeof n->state, "%s/state", n->instance);
     snprintf(n->agents_dir, sizeof n->agents_dir, "%s/agents", n->state);
     snprintf(n->policy, sizeof n->policy, "%s/policy.d", n->instance);
-    ck_assert(mkdir(n->instance, 0700) == 0 && mkdir(n->state, 0700) == 0 && mkdir(n->agents_dir, 0700) == 0 && mkdir(n->policy, 0700) == 0);
+    ck_assert(mkdir(n->instance, 0700) == 0 && mkdir(n->state, 0700) == 0 && mkdir(n->agents_dir, 0700) == 0 &&
+              mkdir(n->policy, 0700) == 0);
     struct kos_spawn_options spawn = { .instance = n->instance };
     ok(n, kos_spawn_fork(&spawn, &fd, &n->spawner, &n->error));
     ok(n, kos_loop_new(2, KOS_LOG_STDERR, &n->loop, &n->error));
@@ -146,7 +148,12 @@ static struct klp_id add(struct node *n, const char *name, int32_t executor, con
 {
     static const char *const skills[] = { "test", NULL };
     struct klp_id id;
-    struct kos_agent_spec spec = { .name = name, .skills = skills, .executor = executor, .command = command, .concurrency = 8, .output_max_bytes = 1 << 20 };
+    struct kos_agent_spec spec = { .name = name,
+                                   .skills = skills,
+                                   .executor = executor,
+                                   .command = command,
+                                   .concurrency = 8,
+                                   .output_max_bytes = 1 << 20 };
     ok(n, kos_agents_add(n->agents, &spec, NULL, NULL, &id, &n->error));
     return id;
 }
@@ -155,8 +162,12 @@ static void begin_run(struct node *n, const struct klp_id *id, uint64_t number, 
 {
     char task[32];
     snprintf(task, sizeof task, "t%llu", (unsigned long long)number);
-    struct kos_run r = { .size = sizeof r, .task = task, .source = "klp://node.laptop.kai", .inputs = kos_bytes_str(inputs),
-                         .deadline_ms = kos_now_ms(n->env) + within_ms, .output_credit_bytes = 65536 };
+    struct kos_run r = { .size = sizeof r,
+                         .task = task,
+                         .source = "klp://node.laptop.kai",
+                         .inputs = kos_bytes_str(inputs),
+                         .deadline_ms = kos_now_ms(n->env) + within_ms,
+                         .output_credit_bytes = 65536 };
     memcpy(r.agent, id->b, sizeof r.agent);
     kos_agents_run(n->agents, &n->owner, number, &r);
 }
@@ -187,15 +198,18 @@ static struct heard *run(struct node *n, const struct klp_id *id, uint64_t numbe
 
 static bool is(struct heard *h, const char *output)
 {
-    return h->output.len == strlen(output) && (h->output.len == 0 || memcmp(h->output.data, output, h->output.len) == 0);
+    return h->output.len == strlen(output) &&
+           (h->output.len == 0 || memcmp(h->output.data, output, h->output.len) == 0);
 }
 
 START_TEST(test_filters)
 {
     struct node n;
     begin(&n);
-    struct klp_id sort = add(&n, "sort", KOS_EXEC, "sort -u"), sed = add(&n, "sed", KOS_EXEC, "sed 's/a/b/g'; printf '\\0\\377'");
-    struct klp_id bad = add(&n, "bad", KOS_EXEC, "echo first >&2; echo 'the reason' >&2; exit 7"), none = add(&n, "none", KOS_EXEC, "/no/such/program");
+    struct klp_id sort = add(&n, "sort", KOS_EXEC, "sort -u"),
+                  sed = add(&n, "sed", KOS_EXEC, "sed 's/a/b/g'; printf '\\0\\377'");
+    struct klp_id bad = add(&n, "bad", KOS_EXEC, "echo first >&2; echo 'the reason' >&2; exit 7"),
+                  none = add(&n, "none", KOS_EXEC, "/no/such/program");
     struct heard *h = run(&n, &sort, 1, "[\"b\\na\\n\",{\"base64\":\"YwphCg==\"}]");
     ck_assert(h->status == KOS_OK && is(h, "a\nb\nc\n"));
     ck_assert_str_eq(h->result, "{\"exit\":0}");
@@ -218,7 +232,8 @@ START_TEST(test_a_large_input)
     size_t len = 1000000;
     char *inputs = malloc(len + 5);
     begin(&n);
-    struct klp_id cat = add(&n, "cat", KOS_EXEC, "cat"), head = add(&n, "head", KOS_EXEC, "head -c 3"), deaf = add(&n, "deaf", KOS_EXEC, "exec <&-; sleep 0.05; echo deaf");
+    struct klp_id cat = add(&n, "cat", KOS_EXEC, "cat"), head = add(&n, "head", KOS_EXEC, "head -c 3"),
+                  deaf = add(&n, "deaf", KOS_EXEC, "exec <&-; sleep 0.05; echo deaf");
     memset(inputs, 'q', len + 4);
     memcpy(inputs, "[\"", 2);
     strcpy(inputs + len + 2, "\"]");
@@ -238,8 +253,10 @@ START_TEST(test_hostile_programs)
 {
     struct node n;
     begin(&n);
-    struct klp_id crash = add(&n, "crash", KOS_EXEC, "kill -SEGV $$"), hang = add(&n, "hang", KOS_EXEC, "trap '' TERM; echo up; while :; do sleep 1; done");
-    struct klp_id flood = add(&n, "flood", KOS_EXEC, "cat /dev/zero"), errs = add(&n, "errs", KOS_EXEC, "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; exit 1");
+    struct klp_id crash = add(&n, "crash", KOS_EXEC, "kill -SEGV $$"),
+                  hang = add(&n, "hang", KOS_EXEC, "trap '' TERM; echo up; while :; do sleep 1; done");
+    struct klp_id flood = add(&n, "flood", KOS_EXEC, "cat /dev/zero"),
+                  errs = add(&n, "errs", KOS_EXEC, "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; exit 1");
     struct klp_id behind = add(&n, "behind", KOS_EXEC, "setsid sleep 600 & echo left; exit 0");
     struct heard *h = run(&n, &crash, 1, "[]");
     ck_assert_int_eq(h->status, KOS_E_AGENT);
@@ -273,8 +290,9 @@ static const char line_agent[] =
     "  *wait*) printf '{\"task\":\"%s\",\"part\":\"waiting\"}\\n' $id ;;\n"
     "  *nonsense*) yes nonsense ;;\n"
     "  *long*) head -c 3000000 /dev/zero; echo; printf '{\"task\":\"%s\",\"result\":{}}\\n' $id ;;\n"
-    "  *flood*) while :; do printf '{\"task\":\"%s\",\"part\":\"0123456789012345678901234567890123456789\"}\\n' $id; done ;;\n"
-    "  *) printf '{\"task\":\"%s\",\"part\":\"%s\"}\\n{\"task\":\"%s\",\"result\":{\"pid\":%s}}\\n' $id hello $id $$ ;;\n"
+    "  *flood*) while :; do printf '{\"task\":\"%s\",\"part\":\"012345678901234567890123456789\"}\\n' $id; done ;;\n"
+    "  *) printf '{\"task\":\"%s\",\"part\":\"%s\"}\\n"
+    "{\"task\":\"%s\",\"result\":{\"pid\":%s}}\\n' $id hello $id $$ ;;\n"
     "  esac\n"
     "done\n";
 
@@ -332,7 +350,10 @@ START_TEST(test_count_agent)
         ck_assert_msg(h->status == KOS_OK, "%s", h->text);
         ck_assert(is(h, "      1       2       8\n      0       0       2\n      0       0       0\n"));
         ck_assert_int_eq(h->progress, 3);
-        ck_assert_str_eq(h->result, "{\"bytes\":10,\"inputs\":3,\"lines\":1,\"sha256\":\"705541f4fed4993a640988e5eb353f423262d76ce25e392e487d13e128c27fef\",\"words\":2}");
+        ck_assert_str_eq(
+            h->result,
+            "{\"bytes\":10,\"inputs\":3,\"lines\":1,\"sha256\":"
+             "\"705541f4fed4993a640988e5eb353f423262d76ce25e392e487d13e128c27fef\",\"words\":2}");
     }
     ck_assert_int_eq(wait_end(&n, 6)->status, KOS_E_CANCELLED);
     end(&n);

@@ -40,7 +40,8 @@ static int32_t arrange_descriptors(const int stdio[3], int report, struct kos_er
     if (report != REPORT_FD && dup3(report, REPORT_FD, O_CLOEXEC) < 0)
         return kos_fail(ret_error, KOS_E_IO, "the agent's pipes cannot be set: %s", strerror(errno));
     if (close_range(REPORT_FD + 1, ~0U, 0) < 0)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "descriptors cannot be closed: %s; Linux 5.9 or later is needed", strerror(errno));
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "descriptors cannot be closed: %s; Linux 5.9 or later is needed",
+                        strerror(errno));
     return KOS_OK;
 }
 
@@ -48,13 +49,14 @@ static int32_t enter_directory(const char *directory, char temporary[static PATH
 {
     umask(077);
     if (chdir(directory) < 0)
-        return kos_fail(ret_error, errno == ENOENT ? KOS_E_NOTFOUND : KOS_E_PERMISSION, "the agent's directory %s cannot be entered: %s",
-                        directory, strerror(errno));
+        return kos_fail(ret_error, errno == ENOENT ? KOS_E_NOTFOUND : KOS_E_PERMISSION,
+                        "the agent's directory %s cannot be entered: %s", directory, strerror(errno));
     if (snprintf(temporary, PATH_MAX, "%s/tmp", directory) >= PATH_MAX)
         return kos_fail(ret_error, KOS_E_LIMIT, "the agent's directory %s has too long a name", directory);
     /* Relative, for the directory just entered; what the agent put there itself is its own affair. */
     if (mkdir("tmp", 0700) < 0 && errno != EEXIST)
-        return kos_fail(ret_error, errno == ENOSPC ? KOS_E_NOSPACE : KOS_E_IO, "%s cannot be made: %s", temporary, strerror(errno));
+        return kos_fail(ret_error, errno == ENOSPC ? KOS_E_NOSPACE : KOS_E_IO, "%s cannot be made: %s", temporary,
+                        strerror(errno));
     return KOS_OK;
 }
 

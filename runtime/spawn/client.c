@@ -82,8 +82,8 @@ static void process_free(struct kos_process *p)
     free(p);
 }
 
-/* Without credit nothing is read, not even the end; but once the keeper is done nobody writes any more, so that an empty
- * pipe is at its end. */
+/* Without credit nothing is read, not even the end; but once the keeper is done nobody writes any more, so that an
+ * empty pipe is at its end. */
 static void close_empty(struct kos_process *p)
 {
     int waiting;
@@ -150,13 +150,15 @@ static void channel_ready(void *arg, int32_t events)
     if (whole && event.type == SPAWN_STARTED)
         return;
     if (whole && (event.type == SPAWN_ENDED || event.type == SPAWN_FAILED) && event.code <= 0)
-        set_ended(p, event.status, event.type == SPAWN_FAILED && event.code == 0 ? KOS_E_INTERNAL : event.code, event.text);
+        set_ended(p, event.status, event.type == SPAWN_FAILED && event.code == 0 ? KOS_E_INTERNAL : event.code,
+                  event.text);
     else
         set_ended(p, 0, KOS_E_CLOSED, "the process that kept it was killed");
 }
 
 /* One read. Returns what to hand on, empty when there is nothing now; closes the pipe at its end. */
-static struct kos_bytes read_pipe(struct kos_process *p, int *fd, struct kos_watch **watch, size_t max, uint8_t room[static READ_MAX])
+static struct kos_bytes read_pipe(struct kos_process *p, int *fd, struct kos_watch **watch, size_t max,
+                                  uint8_t room[static READ_MAX])
 {
     ssize_t n = read(*fd, room, max < READ_MAX ? max : READ_MAX);
     if (n > 0)
@@ -173,7 +175,8 @@ static void out_ready(void *arg, int32_t events)
     struct kos_process *p = arg;
     uint8_t room[READ_MAX];
     (void)events;
-    struct kos_bytes bytes = read_pipe(p, &p->out, &p->out_watch, p->credit < READ_MAX ? (size_t)p->credit : READ_MAX, room);
+    struct kos_bytes bytes =
+        read_pipe(p, &p->out, &p->out_watch, p->credit < READ_MAX ? (size_t)p->credit : READ_MAX, room);
     if (!bytes.len)
         return;
     if (p->killed)
@@ -297,7 +300,8 @@ static int32_t make_pipes(int ours[SPAWN_FDS], int theirs[SPAWN_FDS], struct kos
 {
     int pair[2], made = 0;
     for (; made < SPAWN_FDS; made++) {
-        int rc = made == SPAWN_CHANNEL ? socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) : pipe2(pair, O_CLOEXEC);
+        int rc = made == SPAWN_CHANNEL ? socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)
+                                       : pipe2(pair, O_CLOEXEC);
         if (rc < 0)
             break;
         /* pipe2 gives the reading end first; of a socket pair either serves. */
@@ -312,14 +316,17 @@ static int32_t make_pipes(int ours[SPAWN_FDS], int theirs[SPAWN_FDS], struct kos
         close(ours[made]);
         close(theirs[made]);
     }
-    return kos_fail(ret_error, KOS_E_LIMIT, "pipes for an agent cannot be made: %s; see LimitNOFILE of kosd's unit", strerror(error));
+    return kos_fail(ret_error, KOS_E_LIMIT, "pipes for an agent cannot be made: %s; see LimitNOFILE of kosd's unit",
+                    strerror(error));
 }
 
 static int32_t send_start(struct client *c, struct spawn_start *start, const int theirs[SPAWN_FDS])
 {
     union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int) * SPAWN_FDS)]; } control = { 0 };
     struct iovec part = { start, sizeof *start };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room };
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room
+    };
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
@@ -334,9 +341,11 @@ static int32_t send_start(struct client *c, struct spawn_start *start, const int
 static int32_t fill_start(const struct kos_launch *launch, struct spawn_start *start, struct kos_error *ret_error)
 {
     if (strlen(launch->command) >= sizeof start->command)
-        return kos_fail(ret_error, KOS_E_LIMIT, "the command of agent %s is longer than %d bytes", launch->name, SPAWN_COMMAND_MAX - 1);
+        return kos_fail(ret_error, KOS_E_LIMIT, "the command of agent %s is longer than %d bytes", launch->name,
+                        SPAWN_COMMAND_MAX - 1);
     if (strlen(launch->directory) >= sizeof start->directory - 8 || launch->directory[0] != '/')
-        return kos_fail(ret_error, KOS_E_INVALID, "the directory of agent %s is not a usable absolute path", launch->name);
+        return kos_fail(ret_error, KOS_E_INVALID, "the directory of agent %s is not a usable absolute path",
+                        launch->name);
     *start = (struct spawn_start){ .magic = SPAWN_MAGIC, .size = sizeof *start, .limits = {
         launch->memory_bytes ? launch->memory_bytes : defaults.memory_bytes,
         launch->file_bytes ? launch->file_bytes : defaults.file_bytes,
@@ -357,7 +366,8 @@ static struct kos_process *process_new(struct client *c, const struct kos_launch
     p->client = c;
     p->launch = *launch;
     p->launch.name = p->launch.command = p->launch.directory = NULL;
-    p->channel = ours[SPAWN_CHANNEL], p->in = ours[SPAWN_STDIN], p->out = ours[SPAWN_STDOUT], p->err = ours[SPAWN_STDERR];
+    p->channel = ours[SPAWN_CHANNEL], p->in = ours[SPAWN_STDIN], p->out = ours[SPAWN_STDOUT],
+    p->err = ours[SPAWN_STDERR];
     p->told_writable = true;
     p->writable.run = tell_writable;
     p->check.run = check_run;
@@ -373,7 +383,8 @@ static struct kos_process *process_new(struct client *c, const struct kos_launch
     return p;
 }
 
-static int32_t start_process(struct kos_launcher *launcher, const struct kos_launch *launch, struct kos_process **ret_process, struct kos_error *ret_error)
+static int32_t start_process(struct kos_launcher *launcher, const struct kos_launch *launch,
+                             struct kos_process **ret_process, struct kos_error *ret_error)
 {
     struct client *c = (struct client *)launcher;
     int ours[SPAWN_FDS], theirs[SPAWN_FDS];
@@ -399,7 +410,8 @@ static int32_t start_process(struct kos_launcher *launcher, const struct kos_lau
     return rc;
 }
 
-static const struct kos_launcher_ops client_ops = { start_process, process_write, process_close_stdin, process_credit, process_kill };
+static const struct kos_launcher_ops client_ops = { start_process, process_write, process_close_stdin, process_credit,
+                                                    process_kill };
 
 static struct client *client_of_lose(struct kos_deferred *deferred)
 {
@@ -432,15 +444,19 @@ static void main_ready(void *arg, int32_t events)
         return;
     c->is_lost = true;
     c->env->ops->watch_set(c->watch, 0);
-    kos_log(c->env, KOS_LOG_ERROR, "spawn", "the process that starts agents has died; agents do not run until kosd is restarted");
+    kos_log(c->env, KOS_LOG_ERROR, "spawn",
+            "the process that starts agents has died; agents do not run until kosd is restarted");
     kos_defer(c->env, &c->lose);
 }
 
-int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg), void *arg, struct kos_launcher **ret_launcher, struct kos_error *ret_error)
+int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg), void *arg,
+                             struct kos_launcher **ret_launcher, struct kos_error *ret_error)
 {
     struct sigaction action;
     struct client *c = kos_new(sizeof *c);
-    *c = (struct client){ .launcher = { &client_ops }, .env = env, .fd = fd, .lost = lost, .arg = arg, .lose = { .run = lose_run } };
+    *c = (struct client) {
+        .launcher = { &client_ops }, .env = env, .fd = fd, .lost = lost, .arg = arg, .lose = { .run = lose_run }
+    };
     c->watch = env->ops->watch_new(env, fd, main_ready, c);
     if (!c->watch || env->ops->watch_set(c->watch, KOS_READABLE) < 0) {
         if (c->watch)

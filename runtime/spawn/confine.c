@@ -27,9 +27,12 @@
 
 #define ACCESS_RUN (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define ACCESS_ABI_1 ((1ULL << 13) - 1)
-#define ACCESS_FILE (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE | ACCESS_IOCTL_DEV)
+#define ACCESS_FILE                                                                                                    \
+    (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE |     \
+     ACCESS_IOCTL_DEV)
 /* No devices and no sockets are made in a command's own directory. */
-#define ACCESS_NEVER (LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SOCK | ACCESS_IOCTL_DEV)
+#define ACCESS_NEVER                                                                                                   \
+    (LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SOCK | ACCESS_IOCTL_DEV)
 
 /* As the kernel lays it out since ABI 6; an older kernel is given the shorter size that it knows. */
 struct ruleset_attr {
@@ -37,14 +40,53 @@ struct ruleset_attr {
 };
 
 const char *const kos_spawn_readable[] = {
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
     /* Of /etc only what programs need: as root, an agent would read shadow and host keys otherwise. */
-    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
-    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/localtime", "/etc/timezone", "/etc/alternatives",
-    "/etc/mime.types", "/etc/magic", "/etc/locale.alias", "/etc/terminfo", "/etc/profile", "/etc/bash.bashrc", "/etc/inputrc",
-    "/etc/python3", "/etc/python3.11", "/etc/python3.13", "/etc/perl", "/etc/fonts", "/etc/java-17-openjdk", "/etc/machine-id",
-    "/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/sys/vm/overcommit_memory", NULL,
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/alternatives",
+    "/etc/mime.types",
+    "/etc/magic",
+    "/etc/locale.alias",
+    "/etc/terminfo",
+    "/etc/profile",
+    "/etc/bash.bashrc",
+    "/etc/inputrc",
+    "/etc/python3",
+    "/etc/python3.11",
+    "/etc/python3.13",
+    "/etc/perl",
+    "/etc/fonts",
+    "/etc/java-17-openjdk",
+    "/etc/machine-id",
+    "/sys/devices/system/cpu",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/sys/vm/overcommit_memory",
+    NULL,
 };
 
 static const char *const devices[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom" };
@@ -64,19 +106,24 @@ static bool below(const char *path, const char *dir)
     return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == 0);
 }
 
-int32_t confine_prepare(const char *instance, const char *const *readable, struct confinement *ret_confinement, struct kos_error *ret_error)
+int32_t confine_prepare(const char *instance, const char *const *readable, struct confinement *ret_confinement,
+                        struct kos_error *ret_error)
 {
     char resolved[PATH_MAX];
     struct confinement c = { .readable = readable ? readable : kos_spawn_readable, .landlock = confine_landlock_abi() };
     if (!realpath(instance, c.instance))
-        return kos_fail(ret_error, KOS_E_CONFIG, "the instance directory %s cannot be used: %s", instance, strerror(errno));
+        return kos_fail(ret_error, KOS_E_CONFIG, "the instance directory %s cannot be used: %s", instance,
+                        strerror(errno));
     for (const char *const *path = c.readable; *path; path++) {
         if (**path != '/')
-            return kos_fail(ret_error, KOS_E_CONFIG, "agents cannot be given \"%s\" to read: it is not an absolute path", *path);
-        if (realpath(*path, resolved) && (below(c.instance, resolved) || below(resolved, c.instance)))
             return kos_fail(ret_error, KOS_E_CONFIG,
-                            "the instance %s and %s, which agents may read, lie one in the other: agents could read keys/; "
-                            "move the instance or change what agents may read", c.instance, *path);
+                            "agents cannot be given \"%s\" to read: it is not an absolute path", *path);
+        if (realpath(*path, resolved) && (below(c.instance, resolved) || below(resolved, c.instance)))
+            return kos_fail(
+                ret_error, KOS_E_CONFIG,
+                "the instance %s and %s, which agents may read, lie one in the other: agents could read keys/; "
+                "move the instance or change what agents may read",
+                c.instance, *path);
     }
     *ret_confinement = c;
     return KOS_OK;
@@ -84,7 +131,8 @@ int32_t confine_prepare(const char *instance, const char *const *readable, struc
 
 static uint64_t handled(int32_t abi)
 {
-    return ACCESS_ABI_1 | (abi >= 2 ? ACCESS_REFER : 0) | (abi >= 3 ? ACCESS_TRUNCATE : 0) | (abi >= 5 ? ACCESS_IOCTL_DEV : 0);
+    return ACCESS_ABI_1 | (abi >= 2 ? ACCESS_REFER : 0) | (abi >= 3 ? ACCESS_TRUNCATE : 0) |
+           (abi >= 5 ? ACCESS_IOCTL_DEV : 0);
 }
 
 /* Grants `access` below `path`. What does not exist is passed over, as is what lies in the instance when `outside` says
@@ -150,7 +198,8 @@ static int32_t landlock(const struct confinement *c, const struct spawn_start *s
     struct ruleset_attr attr = { .handled_access_fs = all, .scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL };
     size_t size = c->landlock >= 6 ? sizeof attr : sizeof attr.handled_access_fs;
     if (c->landlock < 1)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "this kernel has no Landlock, so agents could read the node's keys");
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED,
+                        "this kernel has no Landlock, so agents could read the node's keys");
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
     if (ruleset < 0)
         return kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock refuses a ruleset: %s", strerror(errno));
@@ -158,14 +207,16 @@ static int32_t landlock(const struct confinement *c, const struct spawn_start *s
     for (const char *const *path = c->readable; rc == KOS_OK && *path; path++)
         rc = grant(ruleset, *path, ACCESS_RUN, all, c->instance);
     for (size_t i = 0; rc == KOS_OK && i < sizeof devices / sizeof *devices; i++)
-        rc = grant(ruleset, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE, all, NULL);
+        rc = grant(ruleset, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE,
+                   all, NULL);
     if (rc == KOS_OK)
         grant_words(ruleset, start->command, all, c->instance);
     if (rc == KOS_OK && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
         rc = KOS_E_IO;
     int error = errno;
     close(ruleset);
-    return rc < 0 ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock cannot confine the agent: %s", strerror(error)) : KOS_OK;
+    return rc < 0 ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock cannot confine the agent: %s", strerror(error))
+                  : KOS_OK;
 }
 
 /* Even root's agents have no capability, now or after any execve. */
@@ -173,8 +224,10 @@ static int32_t drop_capabilities(struct kos_error *ret_error)
 {
     for (int cap = 0; cap <= 63 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* refused without CAP_SETPCAP: then there is none to lose */
-    prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-          SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED, 0, 0, 0);
+    prctl(PR_SET_SECUREBITS,
+          SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+              SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+          0, 0, 0);
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
@@ -204,9 +257,12 @@ static bool limit(int what, uint64_t value)
 
 int32_t confine_limits(const struct spawn_limits *limits, struct kos_error *ret_error)
 {
-    /* Counts all of the user's threads, and root's not at all: it only stops a burst between two looks of the keeper. */
-    bool ok = limit(RLIMIT_NPROC, limits->processes + 4096) && limit(RLIMIT_CORE, 0) && limit(RLIMIT_FSIZE, limits->file_bytes) && limit(RLIMIT_NOFILE, limits->open_files) &&
-              limit(RLIMIT_CPU, limits->cpu_seconds == UINT64_MAX ? RLIM_INFINITY : limits->cpu_seconds) && limit(RLIMIT_MEMLOCK, 1 << 20);
+    /* Counts all of the user's threads, and root's not at all: it only stops a burst between two looks of the
+     * keeper. */
+    bool ok = limit(RLIMIT_NPROC, limits->processes + 4096) && limit(RLIMIT_CORE, 0) &&
+              limit(RLIMIT_FSIZE, limits->file_bytes) && limit(RLIMIT_NOFILE, limits->open_files) &&
+              limit(RLIMIT_CPU, limits->cpu_seconds == UINT64_MAX ? RLIM_INFINITY : limits->cpu_seconds) &&
+              limit(RLIMIT_MEMLOCK, 1 << 20);
 #if !defined(__SANITIZE_ADDRESS__)
     /* RLIMIT_DATA rather than RLIMIT_AS: runtimes reserve address space that they never use. AddressSanitizer's shadow
      * memory counts as data, so a command built with it would not start. */

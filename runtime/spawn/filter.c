@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The seccomp filter of commands: what Landlock does not see. Everything else is allowed, for agents are any program. */
+ * The seccomp filter of commands: what Landlock does not see. Everything else is allowed, for agents are any
+ * program. */
 #include "spawn/spawner.h"
 
 #include <errno.h>
@@ -10,30 +11,97 @@
 #include <sys/socket.h>
 
 enum {
-    NEWEST_KNOWN = 451,    /* what the kernel got after that (Linux 6.6) is not known to be harmless: ENOSYS, as on an */
+    NEWEST_KNOWN = 451, /* what the kernel got after that (Linux 6.6) is not known to be harmless: ENOSYS, as on an */
     NEWEST_POSSIBLE = 599, /* older kernel. Numbers above 423 are the same on all architectures. */
-    SOCKET_TYPE = 0xf,     /* SOCK_TYPE_MASK of the kernel: the rest of the type are flags */
+    SOCKET_TYPE = 0xf, /* SOCK_TYPE_MASK of the kernel: the rest of the type are flags */
 };
 
 /* Refused in every form. */
 static const char *const never[] = {
     /* other processes, and what could leave the filter */
-    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "pidfd_getfd", "kcmp",
-    "move_pages", "migrate_pages", "io_uring_setup", "io_uring_enter", "io_uring_register", "bpf", "perf_event_open", "userfaultfd",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+    "process_mrelease",
+    "pidfd_getfd",
+    "kcmp",
+    "move_pages",
+    "migrate_pages",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
     /* keyrings */
-    "keyctl", "add_key", "request_key",
+    "keyctl",
+    "add_key",
+    "request_key",
     /* mounts and namespaces */
-    "mount", "umount", "umount2", "pivot_root", "chroot", "fsopen", "fsmount", "fsconfig", "fspick", "open_tree", "move_mount",
-    "mount_setattr", "unshare", "setns", "open_by_handle_at", "name_to_handle_at", "quotactl", "quotactl_fd", "fanotify_init",
+    "mount",
+    "umount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "fsopen",
+    "fsmount",
+    "fsconfig",
+    "fspick",
+    "open_tree",
+    "move_mount",
+    "mount_setattr",
+    "unshare",
+    "setns",
+    "open_by_handle_at",
+    "name_to_handle_at",
+    "quotactl",
+    "quotactl_fd",
+    "fanotify_init",
     /* the machine */
-    "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct",
-    "iopl", "ioperm", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "syslog", "sethostname", "setdomainname",
-    "vhangup", "uselib", "personality", "lookup_dcookie",
+    "kexec_load",
+    "kexec_file_load",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "iopl",
+    "ioperm",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "adjtimex",
+    "syslog",
+    "sethostname",
+    "setdomainname",
+    "vhangup",
+    "uselib",
+    "personality",
+    "lookup_dcookie",
     /* memory that no limit counts, or that stays when its maker is gone */
-    "memfd_create", "memfd_secret", "shmget", "semget", "msgget", "mq_open", "ipc",
+    "memfd_create",
+    "memfd_secret",
+    "shmget",
+    "semget",
+    "msgget",
+    "mq_open",
+    "ipc",
     /* of files that Landlock lets nobody open: it does not cover these when they are given a path. The keys' mode must
      * not be changed by an agent of the same user. */
-    "chmod", "fchmodat", "chown", "chown32", "lchown", "lchown32", "fchownat", "setxattr", "lsetxattr", "removexattr", "lremovexattr",
+    "chmod",
+    "fchmodat",
+    "chown",
+    "chown32",
+    "lchown",
+    "lchown32",
+    "fchownat",
+    "setxattr",
+    "lsetxattr",
+    "removexattr",
+    "lremovexattr",
 };
 
 static int deny(scmp_filter_ctx filter, int error, const char *name, unsigned count, const struct scmp_arg_cmp *args)
@@ -102,7 +170,8 @@ static int deny_truncation(scmp_filter_ctx filter)
 
 static int deny_namespaces(scmp_filter_ctx filter)
 {
-    static const uint32_t flags[] = { CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP };
+    static const uint32_t flags[] = { CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,   CLONE_NEWNET,
+                                      CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP };
     int rc = 0;
 #if defined(__s390__) || defined(__s390x__)
     const unsigned at = 1; /* clone(2): the architectures differ in the order */
@@ -141,5 +210,7 @@ int32_t confine_filter(const struct confinement *c, struct kos_error *ret_error)
         rc = seccomp_load(filter);
     if (filter)
         seccomp_release(filter);
-    return rc < 0 ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "the agent's seccomp filter cannot be set: %s", strerror(-rc)) : KOS_OK;
+    return rc < 0
+               ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "the agent's seccomp filter cannot be set: %s", strerror(-rc))
+               : KOS_OK;
 }

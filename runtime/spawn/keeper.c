@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The keeper: one process per command, its parent and the subreaper of all that descends from it. It outlives the command
- * only to kill what that left behind, and reports. The end of its channel is the end of its command.
+ * The keeper: one process per command, its parent and the subreaper of all that descends from it. It outlives the
+ * command only to kill what that left behind, and reports. The end of its channel is the end of its command.
  */
 #include "spawn/spawner.h"
 
@@ -49,7 +49,8 @@ static void report(int channel, struct spawn_event *event)
 void keeper_kill_all(void)
 {
     struct tree tree = { .kill = true };
-    /* From here on the kernel reaps; what is dead already is reaped in pieces, for the living go on forking meanwhile. */
+    /* From here on the kernel reaps; what is dead already is reaped in pieces, for the living go on forking
+     * meanwhile. */
     struct sigaction ignore = { .sa_handler = SIG_IGN };
     sigaction(SIGCHLD, &ignore, NULL);
     for (int round = 0;; round++) {
@@ -138,7 +139,8 @@ static void watch(struct keeper *k)
     if (tree_read(&k->tree, getpid(), (size_t)limits->processes + 1) < 0)
         return;
     if (k->tree.count > limits->processes) {
-        snprintf(k->ended.text, sizeof k->ended.text, "it had more than %llu processes", (unsigned long long)limits->processes);
+        snprintf(k->ended.text, sizeof k->ended.text, "it had more than %llu processes",
+                 (unsigned long long)limits->processes);
     } else if (tree_memory(&k->tree, limits->memory_bytes) > limits->memory_bytes) {
         snprintf(k->ended.text, sizeof k->ended.text, "its processes used more than %llu bytes of memory together",
                  (unsigned long long)limits->memory_bytes);
@@ -191,7 +193,8 @@ static _Noreturn void fail(int channel, int32_t code, const char *text)
     _exit(1);
 }
 
-_Noreturn void keeper_run(struct confinement *confinement, const struct spawn_start *start, int channel, const int stdio[3])
+_Noreturn void keeper_run(struct confinement *confinement, const struct spawn_start *start, int channel,
+                          const int stdio[3])
 {
     struct keeper k = { .start = start, .channel = channel };
     struct kos_error error = { 0 };
@@ -202,12 +205,14 @@ _Noreturn void keeper_run(struct confinement *confinement, const struct spawn_st
     prctl(PR_SET_NAME, "kos-keeper", 0, 0, 0);
     setsid();
     confinement->keeper = getpid();
-    if (sigprocmask(SIG_SETMASK, &child, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || pipe2(pipes, O_CLOEXEC) < 0)
+    if (sigprocmask(SIG_SETMASK, &child, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ||
+        pipe2(pipes, O_CLOEXEC) < 0)
         fail(channel, KOS_E_IO, "a keeper for the agent cannot be made");
     k.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     k.command = k.signals < 0 ? -1 : fork();
     if (k.command < 0)
-        fail(channel, KOS_E_BUSY, "a process for the agent cannot be made: a limit on processes, descriptors or memory is reached");
+        fail(channel, KOS_E_BUSY,
+             "a process for the agent cannot be made: a limit on processes, descriptors or memory is reached");
     if (k.command == 0)
         child_run(confinement, start, stdio, pipes[1]);
     close(pipes[1]);

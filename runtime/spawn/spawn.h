@@ -10,18 +10,20 @@
  * What a command finds (kosctl(1), "agent add", says it to people):
  * - It is run by /bin/sh -c in its own directory, which is also HOME; TMPDIR is tmp/ below it. The environment is PATH
  *   (/usr/local/bin:/usr/bin:/bin), HOME, LANG=C.UTF-8, KOS_AGENT (its name) and TMPDIR; umask 077; no other
- *   descriptors than 0, 1, 2, all pipes; no terminal, no capabilities, no way to gain privileges.
+ *   descriptors than 0, 1, 2, all pipes; no terminal, no capabilities, no way to gain privileges; nice 5.
  * - It may read and execute what stands in `readable`, and the files that words of the command name by absolute path
- *   ("python3 /home/me/agent.py"), unless they lie in the instance. It may read, write and execute in its own directory.
- *   /dev/null, zero, full, random and urandom work. Nothing else can be opened: not /proc, not /tmp, not the instance.
- * - AF_UNIX sockets are refused, socket pairs that are streams are not. The network is open. Refused too: ptrace and its
- *   like, io_uring, bpf, keyrings, mounts, namespaces, kexec, memory files, System V and POSIX shared memory and queues,
- *   and chmod, chown and setxattr by path (Landlock does not cover those; fchmod on an open file works).
+ *   ("python3 /home/me/agent.py"), unless they lie in the instance. It may read, write and execute in its own
+ *   directory. /dev/null, zero, full, random and urandom work. Nothing else can be opened: not /proc, not /tmp, not the
+ *   instance.
+ * - AF_UNIX sockets are refused, socket pairs that are streams are not. The network is open. Refused too: ptrace and
+ *   its like, io_uring, bpf, keyrings, mounts, namespaces, kexec, memory files, System V and POSIX shared memory and
+ *   queues, and chmod, chown and setxattr by path (Landlock does not cover those; fchmod on an open file works).
  * - It cannot signal kosd. Before Landlock ABI 6 (Linux 6.12) other processes of the same user stay in reach.
  * - Limits (0 takes the default): memory_bytes 2 GiB, as RLIMIT_DATA for each process and, watched ten times a second,
- *   for all processes of the run together; processes 256 for the run, watched alike (where kosd is not root RLIMIT_NPROC
- *   stops a burst in between: the user's threads may be 4096 more than that); file_bytes 1 GiB a file; open_files 1024 a process; cpu_seconds unlimited (a run has a deadline). No core files.
- *   Disk space as a whole is not limited. Under AddressSanitizer RLIMIT_DATA is left out (its shadow memory counts there).
+ *   for all processes of the run together; processes 256 for the run, watched alike (where kosd is not root
+ *   RLIMIT_NPROC stops a burst in between: the user's threads may be 4096 more than that); file_bytes 1 GiB a file;
+ *   open_files 1024 a process; cpu_seconds unlimited (a run has a deadline). No core files. Disk space as a whole is
+ *   not limited. Under AddressSanitizer RLIMIT_DATA is left out (its shadow memory counts there).
  * - The run ends with the command: whatever it left behind is killed then, wherever it went (setsid does not help).
  */
 #ifndef KOS_SPAWN_SPAWN_H
@@ -31,7 +33,8 @@
 
 struct kos_spawn_options {
     const char *instance;             /* directory that agents must not read; must exist */
-    const char *const *readable;      /* absolute paths that agents may read and execute; NULL-terminated; NULL: kos_spawn_readable */
+    /* Absolute paths that agents may read and execute; NULL-terminated; NULL: kos_spawn_readable. */
+    const char *const *readable;
 };
 
 /* The default: the system's programs, libraries, and those files of /etc that programs commonly need. */
@@ -39,10 +42,12 @@ extern const char *const kos_spawn_readable[];
 
 /* Forks; call before any thread exists. The child never returns. *ret_fd: the client's end. KOS_E_CONFIG when the
  * instance lies below a readable path, KOS_E_UNSUPPORTED when the kernel has no Landlock or seccomp. */
-int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid_t *ret_pid, struct kos_error *ret_error);
+int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid_t *ret_pid,
+                       struct kos_error *ret_error);
 /* The launcher on top of it, on a loop. Owns fd. `lost` runs once if the spawner dies: all processes have ended with an
  * error by then, and start refuses. Ignores SIGPIPE for the process where it was not handled. */
-int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg), void *arg, struct kos_launcher **ret_launcher, struct kos_error *ret_error);
+int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg), void *arg,
+                             struct kos_launcher **ret_launcher, struct kos_error *ret_error);
 /* Kills what still runs, without callbacks; the spawner ends. */
 void kos_spawn_client_free(struct kos_launcher *launcher);
 /* What confines agents here: "Landlock ABI 7, seccomp"; KOS_E_UNSUPPORTED when the kernel cannot. */

@@ -227,9 +227,12 @@ START_TEST(test_environment)
     char want[512];
     setup(&f);
     /* dash adds PWD to what it was given and exports nothing else. */
-    command(&f, &run, "env | grep -v ^_= | grep -v ^PWD= | sort; pwd; umask; ls -d tmp; ulimit -c; cat /dev/null", NULL);
-    snprintf(want, sizeof want, "HOME=%s\nKOS_AGENT=one\nLANG=C.UTF-8\nPATH=/usr/local/bin:/usr/bin:/bin\nTMPDIR=%s/tmp\n%s\n0077\ntmp\n0\n",
-             f.agent, f.agent, f.agent);
+    command(&f, &run, "env | grep -v ^_= | grep -v ^PWD= | sort; pwd; umask; ls -d tmp; ulimit -c; cat /dev/null",
+            NULL);
+    snprintf(
+        want, sizeof want,
+        "HOME=%s\nKOS_AGENT=one\nLANG=C.UTF-8\nPATH=/usr/local/bin:/usr/bin:/bin\nTMPDIR=%s/tmp\n%s\n0077\ntmp\n0\n",
+        f.agent, f.agent, f.agent);
     ck_assert_str_eq(text_of(&run.out), want);
     end(&run);
     /* Descriptors: only the three pipes. The shell opens none for a glob of /dev/fd, which it may not read. */
@@ -247,14 +250,16 @@ START_TEST(test_files_out_of_reach)
     char line[512];
     setup(&f);
     probe(&f, &run, "paths", f.key);
-    static const char *const refused[] = { "open EACCES", "write EACCES", "chmod EPERM", "fchmodat EPERM", "chown EPERM", "truncating EACCES",
-                                           "truncate EACCES", "unlink EACCES" };
+    static const char *const refused[] = { "open EACCES", "write EACCES",      "chmod EPERM",     "fchmodat EPERM",
+                                           "chown EPERM", "truncating EACCES", "truncate EACCES", "unlink EACCES" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         expect(&run, refused[i]);
     ck_assert_ptr_null(strstr(text_of(&run.out), " ok"));
     end(&run);
-    snprintf(line, sizeof line, "ls %s %s/keys /tmp /root /proc 2>&1; cat %s; cat /etc/shado\"\"w; echo > %s/state/x; ln -s %s here; cat here",
-             f.instance, f.instance, f.key, f.instance, f.key);
+    snprintf(
+        line, sizeof line,
+        "ls %s %s/keys /tmp /root /proc 2>&1; cat %s; cat /etc/shado\"\"w; echo > %s/state/x; ln -s %s here; cat here",
+        f.instance, f.instance, f.key, f.instance, f.key);
     command(&f, &run, line, NULL);
     ck_assert_ptr_null(strstr(text_of(&run.out), "node.key\n"));
     ck_assert_ptr_null(strstr(text_of(&run.out), "secret"));
@@ -263,7 +268,11 @@ START_TEST(test_files_out_of_reach)
     struct stat st;
     ck_assert(stat(f.key, &st) == 0 && st.st_size == 7 && (st.st_mode & 0777) == 0600);
     /* Its own directory is its own. */
-    command(&f, &run, "mkdir a && echo 'echo made' > a/s && mv a/s s && sh s && rm -r a s && cp /usr/bin/env mine && ./mine -i echo ran > \"$TMPDIR/f\" && cat tmp/f", NULL);
+    command(
+        &f, &run,
+        "mkdir a && echo 'echo made' > a/s && mv a/s s && sh s && rm -r a s && cp /usr/bin/env mine"
+            " && ./mine -i echo ran > \"$TMPDIR/f\" && cat tmp/f",
+        NULL);
     ck_assert_str_eq(text_of(&run.out), "made\nran\n");
     end(&run);
     command(&f, &run, "cat tmp/f mine >/dev/null && echo kept", NULL);
@@ -302,8 +311,13 @@ START_TEST(test_sockets)
     ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
     ck_assert_int_eq(listen(listener, 1), 0);
     probe(&f, &run, "sockets", address.sun_path);
-    static const char *const want[] = { "unix-stream EACCES", "unix-datagram EACCES", "unix-high-bits EACCES", "pair ok", "pair-connect EISCONN",
-                                        "datagram-pair EACCES", "inet ok" };
+    static const char *const want[] = { "unix-stream EACCES",
+                                        "unix-datagram EACCES",
+                                        "unix-high-bits EACCES",
+                                        "pair ok",
+                                        "pair-connect EISCONN",
+                                        "datagram-pair EACCES",
+                                        "inet ok" };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++)
         expect(&run, want[i]);
     ck_assert_ptr_null(strstr(text_of(&run.out), "widow-connect ok"));
@@ -323,8 +337,9 @@ START_TEST(test_other_processes)
     setup(&f);
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     probe(&f, &run, "process", pid);
-    static const char *const want[] = { "ptrace EPERM", "vm_readv EPERM", "environ EACCES", "mem EACCES", "maps EACCES", "fd EACCES", "cmdline EACCES",
-                                        "kill EPERM", "kill-all EPERM", "kill-parent EPERM", "prlimit EPERM" };
+    static const char *const want[] = { "ptrace EPERM",   "vm_readv EPERM",    "environ EACCES", "mem EACCES",
+                                        "maps EACCES",    "fd EACCES",         "cmdline EACCES", "kill EPERM",
+                                        "kill-all EPERM", "kill-parent EPERM", "prlimit EPERM" };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++)
         expect(&run, want[i]);
     end(&run);
@@ -336,7 +351,8 @@ START_TEST(test_other_processes)
     ck_assert_msg(strstr(text_of(&run.out), " ok") == NULL, "%s", text_of(&run.out));
     expect(&run, "setxattrat ENOSYS");
     end(&run);
-    command(&f, &run, "grep -E '^(CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status || echo unreadable", NULL);
+    command(&f, &run, "grep -E '^(CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status || echo unreadable",
+            NULL);
     ck_assert_str_eq(text_of(&run.out), "unreadable\n");
     end(&run);
     teardown(&f);
@@ -450,7 +466,8 @@ START_TEST(test_output_waits_for_credit)
     struct fixture f;
     struct run run = { 0 };
     setup(&f);
-    struct kos_launch launch = { .command = "cat /dev/zero & head -c 300000 /dev/zero >&2; sleep 0.1; echo end >&2; wait" };
+    struct kos_launch launch = { .command =
+                                     "cat /dev/zero & head -c 300000 /dev/zero >&2; sleep 0.1; echo end >&2; wait" };
     start(&f, &run, &launch);
     f.launcher->ops->credit(run.process, 100000);
     while (!strstr(run.err.len ? text_of(&run.err) + run.err.len - 4 : "", "end\n")) {
@@ -602,6 +619,6 @@ START_TEST(test_kosd_dies)
 }
 END_TEST
 
-TESTS("spawn/spawn", test_pipes_and_status, test_environment, test_files_out_of_reach, test_words_are_readable, test_sockets,
-      test_other_processes, test_strays_die, test_term_then_kill, test_bounds, test_output_waits_for_credit, test_input_is_bounded,
-      test_bad_starts, test_spawner_dies, test_kosd_dies)
+TESTS("spawn/spawn", test_pipes_and_status, test_environment, test_files_out_of_reach, test_words_are_readable,
+      test_sockets, test_other_processes, test_strays_die, test_term_then_kill, test_bounds,
+      test_output_waits_for_credit, test_input_is_bounded, test_bad_starts, test_spawner_dies, test_kosd_dies)

@@ -51,7 +51,8 @@ static bool sound(const struct spawn_start *start, const int fds[SPAWN_FDS])
         !terminated(start->command, sizeof start->command))
         return false;
     const struct spawn_limits *l = &start->limits;
-    if (start->directory[0] != '/' || !l->memory_bytes || !l->file_bytes || !l->open_files || !l->processes || !l->cpu_seconds)
+    if (start->directory[0] != '/' || !l->memory_bytes || !l->file_bytes || !l->open_files || !l->processes ||
+        !l->cpu_seconds)
         return false;
     for (int i = 0; i < SPAWN_FDS; i++)
         if (fstat(fds[i], &st) < 0 || !(i == SPAWN_CHANNEL ? S_ISSOCK(st.st_mode) : S_ISFIFO(st.st_mode)))
@@ -65,7 +66,9 @@ static bool receive(struct spawn_start *start, int fds[SPAWN_FDS], bool *ret_end
 {
     union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int) * SPAWN_FDS)]; } control;
     struct iovec part = { start, sizeof *start };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room };
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room
+    };
     for (int i = 0; i < SPAWN_FDS; i++)
         fds[i] = -1;
     ssize_t n = recvmsg(MAIN_FD, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -90,7 +93,8 @@ static _Noreturn void become_keeper(struct spawner *s, const struct spawn_start 
 
 static bool serve_one(struct spawner *s)
 {
-    static struct spawn_start start; /* too large for a stack that every keeper copies; one process, one request at a time */
+    static struct spawn_start
+        start; /* too large for a stack that every keeper copies; one process, one request at a time */
     int fds[SPAWN_FDS];
     bool end;
     if (receive(&start, fds, &end)) {
@@ -103,7 +107,8 @@ static bool serve_one(struct spawner *s)
             if (pid == 0)
                 become_keeper(s, &start, fds);
             if (pid < 0)
-                refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY, "a keeper for the agent cannot be made: a limit on processes or memory is reached");
+                refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY,
+                       "a keeper for the agent cannot be made: a limit on processes or memory is reached");
             else
                 s->keepers[s->count++] = pid;
         }
@@ -181,7 +186,8 @@ static _Noreturn void serve(struct spawner *s)
     _exit(0);
 }
 
-/* A session of its own, so that a terminal's signals to kosd's group leave it alone; no descriptor of kosd but stderr. */
+/* A session of its own, so that a terminal's signals to kosd's group leave it alone; no descriptor of kosd but
+ * stderr. */
 static _Noreturn void become_spawner(const struct confinement *confinement, int fd)
 {
     setsid();
@@ -202,14 +208,17 @@ static _Noreturn void become_spawner(const struct confinement *confinement, int 
     serve(s);
 }
 
-int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid_t *ret_pid, struct kos_error *ret_error)
+int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid_t *ret_pid,
+                       struct kos_error *ret_error)
 {
     struct confinement confinement;
     char text[64];
     int pair[2];
     int32_t rc = kos_spawn_confinement(text, sizeof text);
     if (rc < 0)
-        return kos_fail(ret_error, rc, "agents cannot be confined here: %s; Linux 5.13 or later with Landlock and seccomp is needed", text);
+        return kos_fail(ret_error, rc,
+                        "agents cannot be confined here: %s; Linux 5.13 or later with Landlock and seccomp is needed",
+                        text);
     rc = confine_prepare(options->instance, options->readable, &confinement, ret_error);
     if (rc < 0)
         return rc;

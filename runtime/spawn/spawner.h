@@ -18,10 +18,12 @@ struct confinement {
 };
 
 /* Resolves the instance and checks it against what is readable. */
-int32_t confine_prepare(const char *instance, const char *const *readable, struct confinement *ret_confinement, struct kos_error *ret_error);
+int32_t confine_prepare(const char *instance, const char *const *readable, struct confinement *ret_confinement,
+                        struct kos_error *ret_error);
 int32_t confine_landlock_abi(void);
 /* On the calling process, for good. */
-int32_t confine_apply(const struct confinement *confinement, const struct spawn_start *start, struct kos_error *ret_error);
+int32_t confine_apply(const struct confinement *confinement, const struct spawn_start *start,
+                      struct kos_error *ret_error);
 int32_t confine_filter(const struct confinement *confinement, struct kos_error *ret_error);
 /* Limits last: nothing but execve may follow, for our own memory may be above them. */
 int32_t confine_limits(const struct spawn_limits *limits, struct kos_error *ret_error);
@@ -41,9 +43,11 @@ uint64_t tree_memory(const struct tree *tree, uint64_t enough);
 
 /* ---- keeper.c ---- */
 /* The process that keeps one command. */
-_Noreturn void keeper_run(struct confinement *confinement, const struct spawn_start *start, int channel, const int stdio[3]);
+_Noreturn void keeper_run(struct confinement *confinement, const struct spawn_start *start, int channel,
+                          const int stdio[3]);
 /* The command itself: confines this process and executes it; on failure writes a struct kos_error to `report`. */
-_Noreturn void child_run(const struct confinement *confinement, const struct spawn_start *start, const int stdio[3], int report);
+_Noreturn void child_run(const struct confinement *confinement, const struct spawn_start *start, const int stdio[3],
+                         int report);
 /* Kills what descends from this process, again and again until nothing is left. */
 void keeper_kill_all(void);
 

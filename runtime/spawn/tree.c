@@ -31,7 +31,8 @@ static bool add(struct tree *tree, pid_t pid, size_t max)
         return false;
     if (tree->kill) {
         /* With its whole group, whose members cannot fork their way out of one signal. A descendant's group is of the
-         * run: it stands in a session that the run made. Before its children are asked for, so that it makes no more. */
+         * run: it stands in a session that the run made. Before its children are asked for, so that it makes no
+         * more. */
         pid_t group = getpgid(pid);
         kill(group > 1 && group != getpgrp() ? -group : pid, SIGKILL);
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An agent for `kosctl agent add NAME --skill count --stdio kos-agent-count`: counts lines, words and bytes of each input
- * as wc(1) does. It shows what kos-agent(7) asks of an agent: many tasks at a time, an answer in parts, progress, cancel,
- * snapshot, restore and probe, in one thread that is never away from its stdin for long.
+ * An agent for `kosctl agent add NAME --skill count --stdio kos-agent-count`: counts lines, words and bytes of each
+ * input as wc(1) does. It shows what kos-agent(7) asks of an agent: many tasks at a time, an answer in parts, progress,
+ * cancel, snapshot, restore and probe, in one thread that is never away from its stdin for long.
  *
  *   kos-agent-count            a part per input: lines, words, bytes, SHA-256 of all inputs so far
  *   kos-agent-count --wc       a part per input: what `wc` prints of it on its stdin, byte for byte
@@ -136,8 +136,9 @@ static json_t *totals(const struct task *task)
 {
     char hex[2 * DIGEST + 1];
     running_digest(task, hex);
-    return json_pack("{s:I, s:I, s:I, s:I, s:s}", "inputs", (json_int_t)json_array_size(task->inputs), "lines", (json_int_t)task->total.lines,
-                     "words", (json_int_t)task->total.words, "bytes", (json_int_t)task->total.bytes, "sha256", hex);
+    return json_pack("{s:I, s:I, s:I, s:I, s:s}", "inputs", (json_int_t)json_array_size(task->inputs), "lines",
+                     (json_int_t)task->total.lines, "words", (json_int_t)task->total.words, "bytes",
+                     (json_int_t)task->total.bytes, "sha256", hex);
 }
 
 /* ---- inputs ---- */
@@ -154,7 +155,8 @@ static size_t unbase64(const char *text, size_t len, unsigned char *out)
 /* The next input's bytes; false when there is none left. */
 static bool next_input(struct task *task)
 {
-    json_t *input = json_array_get(task->inputs, task->at), *base64 = json_object_get(input, "base64"), *text = base64 ? base64 : input;
+    json_t *input = json_array_get(task->inputs, task->at), *base64 = json_object_get(input, "base64"),
+           *text = base64 ? base64 : input;
     if (!input)
         return false;
     size_t len = json_string_length(text);
@@ -197,12 +199,14 @@ static void input_done(struct agent *agent, struct task *task)
     c->words += c->in_word;
     task->total.lines += c->lines, task->total.words += c->words, task->total.bytes += c->bytes;
     running_digest(task, hex);
-    snprintf(text, sizeof text, "%7" PRIu64 " %7" PRIu64 " %7" PRIu64 "%s%s\n", c->lines, c->words, c->bytes, agent->wc ? "" : "  ", agent->wc ? "" : hex);
+    snprintf(text, sizeof text, "%7" PRIu64 " %7" PRIu64 " %7" PRIu64 "%s%s\n", c->lines, c->words, c->bytes,
+             agent->wc ? "" : "  ", agent->wc ? "" : hex);
     say(json_pack("{s:s, s:s}", "task", task->id, "part", text));
     free(task->data);
     task->data = NULL;
     task->at++;
-    say(json_pack("{s:s, s:{s:f}}", "task", task->id, "progress", "fraction", (double)task->at / (double)json_array_size(task->inputs)));
+    say(json_pack("{s:s, s:{s:f}}", "task", task->id, "progress", "fraction",
+                  (double)task->at / (double)json_array_size(task->inputs)));
     task->not_before_ms = now_ms() + agent->pause_ms;
 }
 
@@ -223,7 +227,8 @@ static bool work(struct agent *agent, struct task *task)
     return false;
 }
 
-/* Serves the first task whose time has come. Returns how long nothing is to be done, ms; -1: until something is read. */
+/* Serves the first task whose time has come. Returns how long nothing is to be done, ms; -1: until something is read.
+ * */
 static int serve(struct agent *agent)
 {
     int64_t now = now_ms(), soonest = -1;
@@ -313,9 +318,11 @@ static void on_line(struct agent *agent, const char *line, size_t len)
     json_error_t error;
     json_t *message = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
     const char *verb = json_string_value(json_object_get(message, "verb"));
-    const char *task = json_string_value(json_object_get(message, "task")), *id = json_string_value(json_object_get(message, "id"));
+    const char *task = json_string_value(json_object_get(message, "task")),
+               *id = json_string_value(json_object_get(message, "id"));
     if (!verb || (!task && !id))
-        fprintf(stderr, "kos-agent-count: a line that kos-agent(7) does not know: %s\n", message ? "no verb, task or id" : error.text);
+        fprintf(stderr, "kos-agent-count: a line that kos-agent(7) does not know: %s\n",
+                message ? "no verb, task or id" : error.text);
     else if (task && strcmp(verb, "task") == 0)
         on_task(agent, message, task);
     else if (task && strcmp(verb, "cancel") == 0)
