@@ -160,7 +160,8 @@ int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv)
 static const char *setting_type(json_int_t type)
 {
     static const char *const names[] = { "", "text", "number", "true or false", "duration", "size", "fraction", "list", "secret", "table" };
-    return type > 0 && (size_t)type < sizeof names / sizeof *names ? names[type] : "of a kind newer than this kosctl";
+    const json_int_t count = sizeof names / sizeof *names;
+    return type > 0 && type < count ? names[type] : "of a kind newer than this kosctl";
 }
 
 static void info_print(json_t *plugin)
