@@ -282,8 +282,12 @@ static void gone(struct mesh_link *link, int32_t status, const char *text)
     link->closing = true;
     link->keep = NULL;
     if (link->half_open && link->up) {
+        /* Whom we dialled is known by the whole address; the port of who came is different each time. */
+        char host[sizeof((struct mesh_source *)0)->host], key[sizeof host + 16];
+        host_of(link->remote, host, sizeof host);
+        snprintf(key, sizeof key, "no session %s", host);
         mesh->counters.handshakes_failed++;
-        if (kos_log_limit_pass(mesh->log_limit, link->remote, NULL))
+        if (kos_log_limit_pass(mesh->log_limit, link->dialled ? link->remote : key, NULL))
             kos_log(mesh->env, KOS_LOG_INFO, "mesh", "no session with %s: %s", link->remote, text);
     }
     mesh_link_settled(link);
