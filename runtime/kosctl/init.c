@@ -142,8 +142,6 @@ static int32_t make(struct kosctl *ctl, const struct init *init, struct kos_byte
         r = dir_make(ctl, ctl->instance.state_dir, 0700, ret_error);
     if (r == KOS_OK)
         r = kos_keys_create(env, ctl->instance.keys_dir, init->algorithm, passphrase, ret_error);
-    if (r == KOS_E_EXISTS && env->ops->file_open(env, ctl->instance.conf, KOS_FILE_READ, 0, &there) == KOS_E_NOTFOUND)
-        r = KOS_OK; /* keys of an init that failed after them: an identity is never made anew over another */
     if (r == KOS_OK && (r = kos_file_write_all(env, policy, 0644, kos_bytes_str(kosctl_default_policy))) < 0)
         kos_fail(ret_error, r, "%s cannot be written: %s", policy, kos_error_text(r));
     if (r == KOS_OK)

@@ -178,6 +178,17 @@ static void spawner_lost(void *arg)
         caught(program, SIGTERM);
 }
 
+static void ready(void *arg)
+{
+    struct program *program = arg;
+    char id[KLP_ID_TEXT];
+    klp_id_text(kos_identity_id(kos_keys_node(program->node->keys)), id);
+    kos_log(kos_loop_env(program->loop), KOS_LOG_NOTICE, "kosd", "kosd %s is up: %s, klp://node.%s", KOS_VERSION, program->settings.name, id);
+    kosd_notify("READY=1");
+    if (program->ready_fd >= 0)
+        detach(program);
+}
+
 static int32_t run(struct program *program, struct kos_error *ret_error)
 {
     struct kos_env *env = kos_loop_env(program->loop);
@@ -190,12 +201,7 @@ static int32_t run(struct program *program, struct kos_error *ret_error)
     const int signals[] = { SIGTERM, SIGINT, SIGHUP };
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         kos_loop_signal(program->loop, signals[i], caught, program);
-    char id[KLP_ID_TEXT];
-    klp_id_text(kos_identity_id(kos_keys_node(program->node->keys)), id);
-    kos_log(env, KOS_LOG_NOTICE, "kosd", "kosd %s is up: %s, klp://node.%s", KOS_VERSION, program->settings.name, id);
-    kosd_notify("READY=1");
-    if (program->ready_fd >= 0)
-        detach(program);
+    kos_node_when_ready(program->node, ready, program);
     return kos_loop_run(program->loop);
 }
 

@@ -157,6 +157,32 @@ int32_t kos_node_check(struct kos_env *env, const struct kos_instance *instance,
     return r;
 }
 
+static void ready_look(struct kos_node *node)
+{
+    void (*ready)(void *arg) = node->ready;
+    if (!ready || !kos_mesh_listening(node->mesh))
+        return;
+    node->ready = NULL;
+    kos_mesh_unwatch(node->mesh, &node->listening);
+    ready(node->ready_arg);
+}
+
+static void listening_event(struct kos_watcher *watcher, const char *event, json_t *detail)
+{
+    (void)event;
+    (void)detail;
+    ready_look((struct kos_node *)((char *)watcher - offsetof(struct kos_node, listening)));
+}
+
+void kos_node_when_ready(struct kos_node *node, void (*ready)(void *arg), void *arg)
+{
+    node->ready = ready;
+    node->ready_arg = arg;
+    node->listening.event = listening_event;
+    kos_mesh_watch(node->mesh, &node->listening);
+    ready_look(node);
+}
+
 static void hosting_stopped(void *arg)
 {
     struct kos_node *node = arg;

@@ -30,6 +30,9 @@ struct kos_node {
     struct kos_interface interface;              /* org.kos.node */
     struct kos_plugin_interface *plugins;        /* list, plugins.c */
     int64_t started_ms;
+    struct kos_watcher listening;
+    void (*ready)(void *arg);                    /* NULL: was called */
+    void *ready_arg;
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
@@ -40,6 +43,8 @@ int32_t kos_node_start(struct kos_env *env, const struct kos_instance *instance,
                        struct kos_launcher *launcher, struct kos_node **ret_node, struct kos_error *ret_error);
 /* Reads configuration, keys, policy and plugins as a start would, beside a running kosd: takes no lock, changes nothing. */
 int32_t kos_node_check(struct kos_env *env, const struct kos_instance *instance, const struct kos_settings *settings, struct kos_bytes passphrase, struct kos_error *ret_error);
+/* `ready` once the node listens on all its addresses or has said why it cannot: at once, or from the loop. */
+void kos_node_when_ready(struct kos_node *node, void (*ready)(void *arg), void *arg);
 /* Ends sessions, agents, plugins, in this order; then `stopped`. */
 void kos_node_stop(struct kos_node *node, void (*stopped)(void *arg), void *arg);
 void kos_node_free(struct kos_node *node);

@@ -115,7 +115,7 @@ void mesh_keeps_load(struct kos_mesh *mesh)
     kos_store_scan(mesh->store, "peer", kos_bytes(NULL, 0), kos_bytes(NULL, 0), load, mesh);
     for (struct mesh_keep *keep = mesh->keeps; keep; keep = keep->next)
         if (keep->proven)
-            mesh_record_find(mesh, &keep->peer);
+            mesh_record_load(mesh, &keep->peer);
 }
 
 void mesh_keeps_start(struct kos_mesh *mesh)

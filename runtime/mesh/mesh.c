@@ -417,6 +417,15 @@ int32_t kos_mesh_listen(struct kos_mesh *mesh, const char *address, struct kos_e
     return KOS_OK;
 }
 
+bool kos_mesh_listening(const struct kos_mesh *mesh)
+{
+    const struct mesh_endpoint *endpoint;
+    LL_FOREACH(mesh->endpoints, endpoint)
+        if (!endpoint->up && endpoint->status == KOS_OK)
+            return false;
+    return true;
+}
+
 void kos_mesh_endpoint_up(struct kos_mesh *mesh, uint64_t id, const char *address)
 {
     struct mesh_endpoint *endpoint = endpoint_find(mesh, id);
@@ -435,12 +444,13 @@ void kos_mesh_endpoint_down(struct kos_mesh *mesh, uint64_t id, int32_t status, 
     struct mesh_endpoint *endpoint = endpoint_find(mesh, id);
     if (!endpoint)
         return;
+    const char *what = endpoint->up ? "no longer listening" : "cannot listen";
     endpoint->up = false;
     endpoint->status = status;
     free(endpoint->error);
     endpoint->error = kos_strdup(text ? text : "");
     if (!mesh->stopping)
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "no longer listening on %s: %s", endpoint->address, text && text[0] ? text : kos_error_text(status));
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%s on %s: %s", what, endpoint->address, text && text[0] ? text : kos_error_text(status));
     mesh_event(mesh, "endpoint_down", json_pack("{s:s,s:s,s:s}", "address", endpoint->address, "error", kos_error_name(status), "text", endpoint->error));
     mesh_record_changed(mesh);
 }

@@ -119,6 +119,8 @@ struct kos_mesh_connected {
 int32_t kos_mesh_connect(struct kos_mesh *mesh, const char *address, const struct klp_id *expect, uint64_t timeout_ms, void (*done)(void *arg, const struct kos_mesh_connected *result), void *arg, struct kos_error *ret_error);
 int32_t kos_mesh_disconnect(struct kos_mesh *mesh, const struct klp_id *peer, struct kos_error *ret_error);
 int32_t kos_mesh_listen(struct kos_mesh *mesh, const char *address, struct kos_error *ret_error);
+/* Whether of each address it is known whether it can be listened on. Watchers hear "endpoint_up" or "endpoint_down". */
+bool kos_mesh_listening(const struct kos_mesh *mesh);
 /* Policy or operator's scores changed: open sessions are judged anew, node records sent to whom may now see them. */
 void kos_mesh_trust_changed(struct kos_mesh *mesh);
 /* A local agent came or went: {id, name, skills[], trust_required}; part of the node record. */

@@ -236,8 +236,8 @@ struct mesh_record {                   /* what a node publishes about itself */
     size_t agent_count;
 };
 void mesh_record_take(struct kos_mesh *mesh, const struct klp_statement *statement);
-/* From memory or the store; NULL when unknown or expired. */
 struct mesh_record *mesh_record_find(struct kos_mesh *mesh, const struct klp_id *node);
+void mesh_record_load(struct kos_mesh *mesh, const struct klp_id *node);
 void mesh_records_free(struct kos_mesh *mesh);
 /* Addresses, agents or names changed: a new one is made when next needed and sent to who may see it. */
 void mesh_record_changed(struct kos_mesh *mesh);

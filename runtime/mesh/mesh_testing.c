@@ -440,21 +440,15 @@ void net_fini(struct net *net)
     pump(net);
 }
 
-bool net_turn(struct net *net)
-{
-    bool any = false;
-    for (uint32_t i = 0; i < net->count; i++)
-        any |= kos_manual_turn(net->nodes[i].manual);
-    any |= pump(net);
-    return any;
-}
-
 void net_settle(struct net *net)
 {
     bool any = true;
     for (uint32_t turns = 0; any; turns++) {
         ck_assert_msg(turns < 2000000, "the network does not come to rest");
-        any = net_turn(net);
+        any = false;
+        for (uint32_t i = 0; i < net->count; i++)
+            any |= kos_manual_turn(net->nodes[i].manual);
+        any |= pump(net);
         if (any && net->crash_node && ++net->turns == net->crash_turn) {
             if (net->crash_torn)
                 kos_manual_power_loss_torn(net->crash_node->manual);
@@ -567,7 +561,7 @@ int32_t net_send_draft(struct net_node *node, struct kos_draft *draft)
     if (!draft->klass)
         draft->klass = KLP_CLASS_INTERACTIVE;
     if (!draft->expires_in_ms)
-        draft->expires_in_ms = 3600000;
+        draft->expires_in_ms = 600000;
     if (!draft->payload.data)
         draft->payload = kos_bytes_str("{}");
     if (memcmp(draft->id, none, sizeof none) == 0)

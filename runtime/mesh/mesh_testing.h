@@ -83,7 +83,6 @@ void net_stop(struct net_node *node);
 void net_crash(struct net_node *node);
 /* Until nothing more happens now. */
 void net_settle(struct net *net);
-bool net_turn(struct net *net);        /* one turn of each node, one step of each link */
 /* Time passes for all nodes together. */
 void net_run(struct net *net, uint64_t ms);
 void net_cut(struct net *net);         /* all links, now */

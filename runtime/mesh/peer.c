@@ -91,7 +91,7 @@ void mesh_peer_up(struct mesh_session *session)
     memcpy(peer->noise_static, session->remote_static, sizeof peer->noise_static);
     peer->has_static = true;
     memcpy(peer->name, session->name, sizeof peer->name);
-    mesh_record_find(mesh, &peer->id);
+    mesh_record_load(mesh, &peer->id);
     kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s (%s, %s)", mesh_peer_label(mesh, &peer->id, text), link->remote, session->pattern == KLP_NOISE_IK ? "IK" : "XX", session->initiator ? "dialled" : "accepted");
     if (link->keep)
         mesh_keep_up(link->keep, session);

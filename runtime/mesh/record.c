@@ -148,7 +148,7 @@ void mesh_record_send(struct mesh_session *session)
 
 /* ---- others' ---- */
 
-static struct mesh_record *cached(struct kos_mesh *mesh, const struct klp_id *node)
+struct mesh_record *mesh_record_find(struct kos_mesh *mesh, const struct klp_id *node)
 {
     struct mesh_record *record;
     HASH_FIND(hh, mesh->records, node, sizeof *node, record);
@@ -229,7 +229,7 @@ void mesh_record_take(struct kos_mesh *mesh, const struct klp_statement *stateme
     struct klp_json value, addresses = klp_json_get(statement->body, "addresses");
     struct kos_bytes text;
     size_t count = 0;
-    struct mesh_record *old = cached(mesh, &statement->issuer);
+    struct mesh_record *old = mesh_record_find(mesh, &statement->issuer);
     if (old)
         record_free(mesh, old);
     else if (HASH_COUNT(mesh->records) >= MESH_RECORDS_MAX)
@@ -250,16 +250,14 @@ void mesh_record_take(struct kos_mesh *mesh, const struct klp_statement *stateme
     HASH_ADD(hh, mesh->records, node, sizeof record->node, record);
 }
 
-struct mesh_record *mesh_record_find(struct kos_mesh *mesh, const struct klp_id *node)
+void mesh_record_load(struct kos_mesh *mesh, const struct klp_id *node)
 {
     struct klp_statement statement;
-    struct mesh_record *record = cached(mesh, node);
     uint8_t *text;
     size_t len;
-    if (record || kos_trust_statement_get(mesh->trust, node, MESH_RECORD_KIND, &text, &len) < 0)
-        return record;
+    if (mesh_record_find(mesh, node) || kos_trust_statement_get(mesh->trust, node, MESH_RECORD_KIND, &text, &len) < 0)
+        return;
     if (klp_statement_parse(kos_bytes(text, len), &statement, NULL) >= 0 && statement.expires > mesh_now(mesh))
         mesh_record_take(mesh, &statement);
     free(text);
-    return cached(mesh, node);
 }
