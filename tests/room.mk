@@ -9,10 +9,12 @@ AM_TESTS_ENVIRONMENT = CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_T
   KOS_SRCDIR='$(abs_top_srcdir)'; KOS_BUILDDIR='$(abs_top_builddir)'; export KOS_SRCDIR KOS_BUILDDIR;
 noinst_HEADERS += tests/unit.h
 include tests/vectors/room.mk
-EXTRA_DIST += tests/cppcheck.h tests/cppcheck-suppressions tests/rooms.py tests/summary tests/skips tools/packages tools/bootstrap
+EXTRA_DIST += tests/rooms.py tests/summary tests/skips tools/packages tools/bootstrap
 TESTS += tests/rooms.py
 
 INTEGRATION = tests/integration/task.py \
+  \ \
+  tests/integration/wire.py
   tests/integration/restart.py \
   tests/integration/policy.py
 TESTS += $(INTEGRATION)
