@@ -68,7 +68,8 @@ struct kos_host {
 
     /* Opens a socket or device that the policy granted: kos_plugin.opened(op, status, fd, text); the descriptor is the
      * plugin's to close, non-blocking and close-on-exec.
-     *   tcp-listen://HOST:PORT (right "listen")  tcp://HOST:PORT (right "connect"; names are resolved)
+     *   tcp-listen://HOST:PORT listening (right "listen"; listen(2) again sets another backlog)
+     *   tcp://HOST:PORT (right "connect"; names are resolved)
      *   udp://HOST:PORT bound (right "listen")   device:/dev/NAME (right "device")
      * Port 0 takes a free one; IPv6 as [::1], and for IPv6 only. KOS_E_ADDRESS_USED, KOS_E_UNREACHABLE, KOS_E_TIMEOUT
      * (10 s), KOS_E_NOTFOUND, KOS_E_PERMISSION, KOS_E_DENIED, KOS_E_INVALID, KOS_E_LIMIT (KOS_OPEN_MAX under way). */
@@ -78,11 +79,11 @@ struct kos_host {
 
     /* Key-value state of this plugin: durable, its own. Results come as kos_plugin.completed. get: the value, or
      * KOS_E_NOTFOUND. scan: at most `limit` pairs with the prefix, from `from` on (inclusive; empty: the first), as
-     * pairs read by kos_pair_next(). */
+     * pairs read by kos_pair_next(); fewer when 1 MiB is full, so go on behind the last key until none comes. */
     void (*state_get)(const struct kos_host *host, struct kos_bytes key, uint64_t op);
     void (*state_scan)(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op);
 
-    /* Secrets of this plugin, kept like keys. put with an empty value removes. */
+    /* Secrets of this plugin, kept like keys: names [a-z][a-z0-9_-]*, at most 64 KiB each. put with an empty value removes. */
     void (*secret_get)(const struct kos_host *host, const char *name, uint64_t op);
     void (*secret_put)(const struct kos_host *host, const char *name, struct kos_bytes value, uint64_t op);
     /* Ed25519/P-256 signature by the node ("node") or a local agent (its KLP-ID text) over "plugin/<plugin name>" 0x00
