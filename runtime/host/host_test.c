@@ -338,7 +338,12 @@ END_TEST
 START_TEST(test_runs)
 {
     begin();
+    fixture_call("Run", ""); /* its source may have no task at all */
+    ck_assert_int_eq(f.runs, 0);
+    ck_assert_int_eq(f.number, KOS_E_QUOTA);
+    f.tasks_max = 1;
     fixture_call("Run", "");
+    ck_assert_int_eq(f.tasks, 0); /* its place is given back */
     ck_assert_int_eq(f.runs, 1);
     ck_assert_int_eq(f.number, KOS_OK);
     ck_assert_str_eq(f.text, "ran");

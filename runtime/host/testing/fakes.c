@@ -16,34 +16,31 @@ struct kos_keys *kos_trust_keys(struct kos_trust *trust)
     return f.keys;
 }
 
-/* ---- mesh ---- */
-
 void kos_trust_decide(struct kos_trust *trust, struct kos_policy_request *request, struct kos_policy_decision *ret_decision)
 {
     (void)trust;
     (void)request;
-    memset(ret_decision, 0, sizeof *ret_decision);
+    *ret_decision = (struct kos_policy_decision){ .code = KOS_OK };
 }
-
 int32_t kos_trust_tasks_take(struct kos_trust *trust, const struct kos_policy_request *request, struct kos_policy_decision *ret_decision)
 {
     (void)trust;
     (void)request;
-    (void)ret_decision;
-    return KOS_OK;
+    if (f.tasks < f.tasks_max) {
+        f.tasks++;
+        return KOS_OK;
+    }
+    *ret_decision = (struct kos_policy_decision){ .code = KOS_E_QUOTA, .peer_text = "no more tasks at a time" };
+    return KOS_E_QUOTA;
 }
-
 void kos_trust_tasks_give(struct kos_trust *trust, const struct kos_policy_request *request)
 {
     (void)trust;
     (void)request;
+    f.tasks--;
 }
 
-uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx)
-{
-    (void)tx;
-    return 0;
-}
+/* ---- mesh ---- */
 
 void kos_mesh_endpoint_up(struct kos_mesh *mesh, uint64_t endpoint, const char *address)
 {
@@ -136,6 +133,11 @@ void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict
     f.settled++;
     f.settled_handle = handle;
     f.verdict = verdict;
+}
+uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx)
+{
+    (void)tx;
+    return 0;
 }
 int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error)
 {

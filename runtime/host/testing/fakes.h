@@ -30,7 +30,7 @@ struct fixture {
     char down_text[256], sent_type[64], sent_owner[64], told_event[64];
     /* agents */
     struct kos_agents_owner *runner;
-    int runs, cancels;
+    int runs, cancels, tasks, tasks_max;
     int stopped;
 };
 extern struct fixture f;

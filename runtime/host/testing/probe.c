@@ -299,7 +299,7 @@ static void watch_pipe(struct probe *p)
 
 static void run_agent(struct probe *p)
 {
-    struct kos_run run = { .size = sizeof run, .task = "task", .source = "klp://node.x", .inputs = kos_bytes_str("[]"), .output_credit_bytes = 100 };
+    struct kos_run run = { .size = sizeof run, .task = "task", .source = "klp://node.x", .inputs = kos_bytes_str("[]"), .output_credit_bytes = 100, .source_id = { 1 } };
     if (p->agents)
         HOST(p, p->agents->run(p->host, 5, &run));
     else
