@@ -23,7 +23,7 @@ void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text)
     if (++hosted->logged > KOS_HOSTED_LOG_PER_S)
         return;
     /* One line stays one line, whatever stands in it. */
-    for (; text[n] && n < KOS_LOG_TEXT_MAX; n++)
+    for (; n < KOS_LOG_TEXT_MAX && text[n]; n++)
         line[n] = (unsigned char)text[n] < 32 || (unsigned char)text[n] == 127 ? '?' : text[n];
     line[n] = '\0';
     kos_log(env, level, hosted->name, "%s", line);
