@@ -38,9 +38,20 @@ _kosctl_tasks()
     _kosctl_ask task list | _kosctl_members task
 }
 
+# Whether an option of the command has no value.
+_kosctl_flag()
+{
+    case $1 in
+    --json | --help | -h | --version | -V | --did-document | --detach | --outbound) true ;;
+    --log) [[ $_kosctl_command == id ]] ;;
+    *) false ;;
+    esac
+}
+
 # The value of an option; fails for options without one.
 _kosctl_value()
 {
+    ! _kosctl_flag "$1" || return 1
     case $1 in
     -i | --instance | --key) COMPREPLY=($(compgen -d -- "$cur")); compopt -o filenames ;;
     --passphrase-file | --log) COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames ;;
@@ -104,13 +115,11 @@ _kosctl()
         if ((want)); then
             want=0
             [[ ${words[i - 1]} == -i || ${words[i - 1]} == --instance ]] && _kosctl_instance=${word/#\~/$HOME}
-        elif [[ $word == --json || $word == -h || $word == --help || $word == -V || $word == --version ]]; then
-            :
-        elif [[ $word == -i || $word == --instance || ($word == --* && -n $_kosctl_command && $word != --d[ie][dt]* && $word != --outbound) ]]; then
-            want=1
-        elif [[ $word != -* && -n $first ]]; then
+        elif [[ $word == -* ]]; then
+            if ! _kosctl_flag "$word"; then want=1; fi
+        elif [[ -n $first ]]; then
             _kosctl_command="$first $word" first=
-        elif [[ $word != -* && -z $_kosctl_command ]]; then
+        elif [[ -z $_kosctl_command ]]; then
             case $word in
             agent | task | policy | plugin | message) first=$word ;;
             *) _kosctl_command=$word ;;

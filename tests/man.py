@@ -90,6 +90,20 @@ def check_commands():
                 yield f"kosctl.1: {name}: the option --{option} is missing"
 
 
+def check_completion():
+    text = read("etc/kosctl.bash")
+    options = dict(re.findall(r"^    '?([a-z ]+)'?\) echo (--.*) ;;$", text, re.M))
+    for name, synopsis in commands():
+        first, _, second = name.partition(" ")
+        if not re.search(rf"-W '[^']*\b{first}\b", text):
+            yield f"etc/kosctl.bash: the command {first} is missing"
+        if second and not re.search(rf"^ *{first}\) words='[^']*\b{second}\b", text, re.M):
+            yield f"etc/kosctl.bash: the command {name} is missing"
+        missing = set(re.findall(r"--[a-z-]+", synopsis)) - set(options.get(name, "").split())
+        if missing:
+            yield f"etc/kosctl.bash: {name}: missing {' '.join(sorted(missing))}"
+
+
 def long_options(path):
     return re.findall(r'\{ "([a-z-]+)", (?:required|no|optional)_argument', read(path))
 
@@ -167,6 +181,7 @@ def checks():
         yield f"{page} is clean", check_lint(page)
         yield f"the references of {page} lead to pages", check_references(page)
     yield "kosctl(1) has every command, with its options", check_commands()
+    yield "the completion of bash has every command, with its options", check_completion()
     yield "kosctl(1) and kosd(8) have every option", check_options()
     yield "kosctl(1) has every error name, and whether to try again", check_errors()
     yield "kosctl(1) has every exit status", check_exit()
