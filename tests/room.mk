@@ -13,8 +13,7 @@ EXTRA_DIST += tests/rooms.py tests/summary tests/skips tools/packages tools/boot
 TESTS += tests/rooms.py
 
 INTEGRATION = tests/integration/task.py \
-  \ \
-  tests/integration/wire.py
+  tests/integration/wire.py \
   tests/integration/restart.py \
   tests/integration/policy.py
 TESTS += $(INTEGRATION)
