@@ -377,5 +377,46 @@ START_TEST(test_hangs)
 }
 END_TEST
 
+/* The SDK's examples and the TCP transport, side by side, from load to end. */
+START_TEST(test_examples)
+{
+    fixture_begin("plugins = {\n"
+                  "  loop = { module = \"%b/sdk/examples/.libs/transport_loop.so\"; isolate = false; };\n"
+                  "  ping = { module = \"%b/sdk/examples/.libs/handler_ping.so\"; isolate = false; rights = [ \"send\" ]; };\n"
+                  "  found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; settings = { directory = \"%d\"; interval = \"10ms\"; }; };\n"
+                  "  files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\" ];\n"
+                  "            settings = { directory = \"%d\"; target = \"klp://node.x\"; interval = \"10ms\"; }; };\n"
+                  "  brute = { module = \"%b/sdk/examples/.libs/vector_brute.so\"; isolate = false; };\n"
+                  "  tcp = { module = \"%b/plugins/transport/tcp/.libs/tcp.so\"; isolate = false; rights = [ \"listen\", \"connect\" ]; };\n};\n");
+    fixture_start();
+    carrier()->ops->listen(carrier(), 1, "loop://here");
+    carrier()->ops->listen(carrier(), 3, "tcp://127.0.0.1:0");
+    fixture_until(&f.endpoint_ups, 2);
+    carrier()->ops->dial(carrier(), 5, "loop://here");
+    fixture_until(&f.link_ups, 1);
+    fixture_until(&f.accepted, 1);
+    struct kos_bytes piece = kos_bytes_str("through the loop");
+    carrier()->ops->send(carrier(), 5, &piece, 1);
+    carrier()->ops->credit(carrier(), 1001, 1000);
+    fixture_turns(5);
+    ck_assert_uint_eq(f.received, piece.len);
+    struct kos_sink *sink = kos_hosting_sink(f.hosting);
+    struct kos_message m = { .size = sizeof m, .klass = 1, .type = "PING", .source = "klp://node.a", .target = "klp://node.b", .trace = "", .source_name = "a", .payload = kos_bytes_str("{}") };
+    sink->ops->message(sink, 7, &m);
+    fixture_until(&f.commits, 1);
+    ck_assert_str_eq(f.sent_type, "PONG");
+    ck_assert_str_eq(f.sent_owner, "ping");
+    json_t *list = kos_hosting_list(f.hosting);
+    ck_assert_uint_eq(json_array_size(list), 6);
+    for (size_t i = 0; i < 6; i++)
+        ck_assert_int_eq(json_integer_value(json_object_get(json_array_get(list, i), "broken_rules")), 0);
+    json_decref(list);
+    fixture_stop();
+    ck_assert_int_eq(f.endpoint_downs, 2);
+    ck_assert_int_eq(f.link_downs, 2);
+    fixture_end();
+}
+END_TEST
+
 TESTS("host/host", test_life, test_settings, test_control, test_state, test_secrets_and_signatures, test_reactor, test_open, test_links, test_accepted_links,
-      test_before_start, test_messages, test_runs, test_broken_rules, test_hangs)
+      test_before_start, test_messages, test_runs, test_broken_rules, test_hangs, test_examples)

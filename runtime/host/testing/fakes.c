@@ -61,7 +61,7 @@ uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const 
 {
     (void)mesh;
     (void)endpoint;
-    ck_assert_str_eq(info->local, "");
+    ck_assert_ptr_nonnull(info->local);
     f.accepted++;
     f.last_link = f.refuse_links ? 0 : 1000 + (uint64_t)f.accepted;
     return f.last_link;
@@ -69,7 +69,7 @@ uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const 
 void kos_mesh_link_up(struct kos_mesh *mesh, uint64_t link, const struct kos_link_info *info)
 {
     (void)mesh;
-    ck_assert_uint_eq(info->send_window_bytes, 1000);
+    ck_assert_uint_ge(info->send_window_bytes, 1000);
     f.last_link = link;
     f.link_ups++;
 }
@@ -245,10 +245,10 @@ void fixture_begin(const char *policy)
     struct kos_buf text;
     kos_buf_init(&text, 1 << 16);
     for (const char *at = policy, *mark; *at; at = mark ? mark + 2 : at + strlen(at)) {
-        mark = strstr(at, "%s");
+        mark = strchr(at, '%');
         kos_buf_append(&text, kos_bytes(at, mark ? (size_t)(mark - at) : strlen(at)));
         if (mark)
-            kos_buf_append(&text, kos_bytes_str(m));
+            kos_buf_append(&text, mark[1] == 's' ? kos_bytes_str(m) : mark[1] == 'd' ? kos_bytes_str(f.dir) : kos_bytes(m, strlen(m) - strlen("/runtime/host/testing")));
     }
     ck_assert_int_eq(kos_file_write_all(f.env, file, 0600, kos_buf_bytes(&text)), KOS_OK);
     kos_buf_fini(&text);

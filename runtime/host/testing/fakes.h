@@ -35,7 +35,8 @@ struct fixture {
 };
 extern struct fixture f;
 
-/* Instance directory and loop; the policy's text as one manifest, TEXT with %s for the directory of test modules. */
+/* Instance directory and loop; the policy's text as one manifest, with %s for the directory of test modules, %b for that of
+ * the build, %d for the instance's. */
 void fixture_begin(const char *policy);
 int32_t fixture_load(void);
 void fixture_start(void);
