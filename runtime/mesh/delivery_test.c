@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Nothing is lost and nothing is doubled: over cut links, over restarts and power failures of either side at each point. */
+ * Nothing is lost and nothing is doubled: over cut links, over restarts and power failures of either side at each
+ * point. */
 #include "mesh/mesh_testing.h"
 #include "unit.h"
 
@@ -52,12 +53,14 @@ START_TEST(links_cut_after_each_byte)
         from = net.carried;
         net.cut_after = at;
         for (int i = 0; i < 4; i++)
-            ck_assert_int_eq(net_send(a, b, "TASK_REQUEST", 200, i % 2 ? KLP_CLASS_INTERACTIVE : KLP_CLASS_BULK, ids[i]), KOS_OK);
+            ck_assert_int_eq(
+                net_send(a, b, "TASK_REQUEST", 200, i % 2 ? KLP_CLASS_INTERACTIVE : KLP_CLASS_BULK, ids[i]), KOS_OK);
         net_run(&net, 5000);
         if (!at)
             whole = net.carried - from;
         for (int i = 0; i < 4; i++) {
-            ck_assert_msg(net_effects(b, ids[i]) == 1, "cut after %llu bytes: message %d had %llu effects", (unsigned long long)at, i, (unsigned long long)net_effects(b, ids[i]));
+            ck_assert_msg(net_effects(b, ids[i]) == 1, "cut after %llu bytes: message %d had %llu effects",
+                          (unsigned long long)at, i, (unsigned long long)net_effects(b, ids[i]));
             ck_assert_uint_eq(net_notes(a, ids[i]), 1);
         }
         ck_assert_uint_eq(b->seen_count, 4);
@@ -66,7 +69,9 @@ START_TEST(links_cut_after_each_byte)
 }
 END_TEST
 
-struct durable { bool is; };
+struct durable {
+    bool is;
+};
 
 static void is_durable(void *arg, int32_t status)
 {
@@ -87,7 +92,12 @@ static bool crash_at(uint64_t t, bool sender, bool torn)
     net.crash_back_ms = 1000;
     for (int i = 0; i < 5; i++) {
         struct kos_mesh_tx *tx = kos_mesh_tx_begin(a->mesh);
-        drafts[i] = (struct kos_draft){ .size = sizeof drafts[i], .klass = KLP_CLASS_INTERACTIVE, .type = "TASK_REQUEST", .target = "", .payload = kos_bytes_str("{\"n\":1}"), .expires_in_ms = 600000 };
+        drafts[i] = (struct kos_draft){ .size = sizeof drafts[i],
+                                        .klass = KLP_CLASS_INTERACTIVE,
+                                        .type = "TASK_REQUEST",
+                                        .target = "",
+                                        .payload = kos_bytes_str("{\"n\":1}"),
+                                        .expires_in_ms = 600000 };
         memcpy(drafts[i].target_id, b->id.b, sizeof drafts[i].target_id);
         kos_random(a->env, drafts[i].id, sizeof drafts[i].id);
         kos_mesh_tx_send(tx, "tester", &drafts[i]);
@@ -106,8 +116,13 @@ static bool crash_at(uint64_t t, bool sender, bool torn)
     for (int i = 0; i < 5; i++) {
         uint64_t effects = net_effects(b, drafts[i].id), notes = net_notes(a, drafts[i].id);
         bool must = durables[i].is, may = torn && sender;
-        ck_assert_msg(must ? effects == 1 : may ? effects <= 1 : effects == 0, "turn %llu: message %d (durable: %d) had %llu effects", (unsigned long long)t, i, must, (unsigned long long)effects);
-        ck_assert_msg(notes == effects, "turn %llu: message %d had %llu effects and %llu outcomes", (unsigned long long)t, i, (unsigned long long)effects, (unsigned long long)notes);
+        ck_assert_msg(must  ? effects == 1
+                      : may ? effects <= 1
+                            : effects == 0,
+                      "turn %llu: message %d (durable: %d) had %llu effects", (unsigned long long)t, i, must,
+                      (unsigned long long)effects);
+        ck_assert_msg(notes == effects, "turn %llu: message %d had %llu effects and %llu outcomes",
+                      (unsigned long long)t, i, (unsigned long long)effects, (unsigned long long)notes);
     }
     net_fini(&net);
     return crashed;
@@ -296,5 +311,7 @@ START_TEST(to_oneself)
 }
 END_TEST
 
-TESTS("mesh/delivery", waits_for_a_way, links_cut_after_each_byte, power_fails_at_the_receiver, power_fails_at_the_sender, many_messages_go_in_batches_and_in_order, handles_come_again,
-      deferred_comes_again_in_time, outcomes_wait_for_their_owner, expires_unsent_and_unknown, full_disk_refuses_and_recovers, to_oneself)
+TESTS("mesh/delivery", waits_for_a_way, links_cut_after_each_byte, power_fails_at_the_receiver,
+      power_fails_at_the_sender, many_messages_go_in_batches_and_in_order, handles_come_again,
+      deferred_comes_again_in_time, outcomes_wait_for_their_owner, expires_unsent_and_unknown,
+      full_disk_refuses_and_recovers, to_oneself)

@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Connections kept up: by the operator's word (on disk, until disconnected) or as long as messages wait for a peer. IK
- * is tried with whom has answered before, XX when that fails. Between attempts a time that doubles, with jitter, so that
- * a thousand nodes do not come back in step.
+ * is tried with whom has answered before, XX when that fails. Between attempts a time that doubles, with jitter, so
+ * that a thousand nodes do not come back in step.
  */
 #include "mesh/mesh_private.h"
 
 #include <stdlib.h>
-
-enum { CONNECT_TIMEOUT_MS = 10000 };
 
 static void redial(void *arg)
 {
     mesh_keep_dial(arg);
 }
 
-static struct mesh_keep *keep_new(struct kos_mesh *mesh, const char *address)
+struct mesh_keep *mesh_keep_new(struct kos_mesh *mesh, const char *address)
 {
     struct mesh_keep *keep = kos_new(sizeof *keep);
     keep->mesh = mesh;
@@ -32,7 +30,7 @@ static void keep_forget_link(struct mesh_keep *keep, uint64_t id)
         link->keep = NULL;
 }
 
-static void keep_free(struct mesh_keep *keep)
+void mesh_keep_free(struct mesh_keep *keep)
 {
     struct kos_mesh *mesh = keep->mesh;
     keep_forget_link(keep, keep->link);
@@ -55,12 +53,12 @@ static void keep_free(struct mesh_keep *keep)
 void mesh_keeps_free(struct kos_mesh *mesh)
 {
     while (mesh->keeps)
-        keep_free(mesh->keeps);
+        mesh_keep_free(mesh->keeps);
 }
 
 /* ---- on disk: space "peer", the address -> who must answer, who did, its static key ---- */
 
-static void save(struct mesh_keep *keep)
+void mesh_keep_save(struct mesh_keep *keep)
 {
     struct mesh_peer *peer = keep->proven ? mesh_peer_find(keep->mesh, &keep->peer) : NULL;
     struct kos_buf value;
@@ -78,7 +76,8 @@ static void save(struct mesh_keep *keep)
     if (kos_tx_commit(tx, NULL, NULL) >= 0)
         keep->durable = true;
     else
-        kos_log(keep->mesh->env, KOS_LOG_ERROR, "mesh", "that the connection to %s is to be kept could not be stored", keep->address);
+        kos_log(keep->mesh->env, KOS_LOG_ERROR, "mesh", "that the connection to %s is to be kept could not be stored",
+                keep->address);
     kos_buf_fini(&value);
 }
 
@@ -90,7 +89,7 @@ static bool load(void *arg, struct kos_bytes key, struct kos_bytes value)
     if (unpack_uint(&in, 1) != 1)
         return true;
     char *address = kos_format("%.*s", (int)key.len, (const char *)key.data);
-    struct mesh_keep *keep = keep_new(mesh, address);
+    struct mesh_keep *keep = mesh_keep_new(mesh, address);
     free(address);
     keep->durable = true;
     keep->has_expect = unpack_uint(&in, 1);
@@ -115,7 +114,7 @@ void mesh_keeps_load(struct kos_mesh *mesh)
     kos_store_scan(mesh->store, "peer", kos_bytes(NULL, 0), kos_bytes(NULL, 0), load, mesh);
     for (struct mesh_keep *keep = mesh->keeps; keep; keep = keep->next)
         if (keep->proven)
-            mesh_record_load(mesh, &keep->peer);
+            mesh_record_find(mesh, &keep->peer);
 }
 
 void mesh_keeps_start(struct kos_mesh *mesh)
@@ -134,7 +133,7 @@ bool mesh_keeps_remove(struct kos_mesh *mesh, const struct klp_id *peer)
         struct kos_tx *tx = kos_tx_begin(mesh->store);
         kos_tx_delete(tx, "peer", kos_bytes_str(keep->address));
         kos_tx_commit(tx, NULL, NULL);
-        keep_free(keep);
+        mesh_keep_free(keep);
         any = true;
     }
     return any;
@@ -153,7 +152,7 @@ const uint8_t *mesh_keep_static(struct mesh_keep *keep)
     return keep->tried_ik ? peer->noise_static : NULL;
 }
 
-static void again_later(struct mesh_keep *keep)
+void mesh_keep_later(struct mesh_keep *keep)
 {
     uint32_t jitter;
     keep->backoff_ms = keep->backoff_ms ? keep->backoff_ms * 2 : MESH_BACKOFF_MIN_MS;
@@ -174,7 +173,7 @@ void mesh_keep_dial(struct mesh_keep *keep)
         return;
     if (kos_log_limit_pass(keep->mesh->log_limit, keep->address, NULL))
         kos_log(keep->mesh->env, KOS_LOG_WARNING, "mesh", "%s", error.text);
-    again_later(keep);
+    mesh_keep_later(keep);
 }
 
 static void finish_waiters(struct mesh_keep *keep, int32_t status, const struct klp_id *peer, const char *text)
@@ -227,7 +226,7 @@ void mesh_keep_up(struct mesh_keep *keep, struct mesh_session *session)
     if (keep->waiters)
         take_petname(mesh, session);
     if (keep->waiters || keep->durable)
-        save(keep);
+        mesh_keep_save(keep);
     finish_waiters(keep, KOS_OK, &id, "");
 }
 
@@ -252,9 +251,9 @@ void mesh_keep_down(struct mesh_keep *keep, uint64_t link, int32_t status, const
     finish_waiters(keep, status, &nobody, text);
     struct mesh_peer *peer = keep->has_expect ? mesh_peer_find(mesh, &keep->expect) : NULL;
     if (keep->durable || (peer && peer->entries && !mesh_peer_session(peer)))
-        again_later(keep);
+        mesh_keep_later(keep);
     else
-        keep_free(keep);
+        mesh_keep_free(keep);
 }
 
 void mesh_keep_renew(struct mesh_keep *keep, struct mesh_session *old)
@@ -274,135 +273,9 @@ void mesh_keep_want(struct mesh_peer *peer)
     struct mesh_record *record = mesh_record_find(mesh, &peer->id);
     if (!record || !record->addresses[0])
         return;
-    struct mesh_keep *keep = keep_new(mesh, record->addresses[0]);
+    struct mesh_keep *keep = mesh_keep_new(mesh, record->addresses[0]);
     keep->has_expect = true;
     keep->expect = peer->id;
     peer->keep = keep;
     mesh_keep_dial(keep);
-}
-
-/* ---- the operator's connect ---- */
-
-static int32_t dial_address(struct kos_mesh *mesh, const char *text, char ret_address[KLP_ADDRESS_MAX], struct klp_id *ret_expect, bool *ret_has_expect, struct kos_error *ret_error)
-{
-    struct klp_address address;
-    struct klp_id node, agent;
-    struct kos_error error;
-    const char *scheme_end = strstr(text, "://");
-    bool ours = !scheme_end || strncmp(text, "klp:", 4) == 0 || strncmp(text, "peer:", 5) == 0 || strncmp(text, "agent:", 6) == 0;
-    *ret_has_expect = false;
-    if (strlen(text) >= KLP_ADDRESS_MAX)
-        return kos_fail(ret_error, KOS_E_LIMIT, "an address has at most %d characters", KLP_ADDRESS_MAX - 1);
-    if (!ours) {
-        snprintf(ret_address, KLP_ADDRESS_MAX, "%s", text);
-        return KOS_OK;
-    }
-    if (scheme_end) {
-        int32_t rc = klp_address_parse(kos_bytes_str(text), &address, &error);
-        if (rc < 0)
-            return kos_fail(ret_error, rc, "%s", error.text);
-        if (address.form == KLP_ADDRESS_HOST) {
-            bool six = strchr(address.name, ':') && address.name[0] != '[';
-            snprintf(ret_address, KLP_ADDRESS_MAX, six ? "tcp://[%s]:%u" : "tcp://%s:%u", address.name, address.port);
-            return KOS_OK;
-        }
-    }
-    int32_t rc = kos_mesh_resolve(mesh, text, &node, &agent, ret_error);
-    if (rc < 0)
-        return rc;
-    *ret_expect = node;
-    *ret_has_expect = true;
-    struct mesh_keep *keep;
-    DL_FOREACH(mesh->keeps, keep)
-        if (keep->proven && klp_id_eq(&keep->peer, &node))
-            break;
-    struct mesh_record *record = mesh_record_find(mesh, &node);
-    const char *known = keep ? keep->address : record ? record->addresses[0] : NULL;
-    if (!known)
-        return kos_fail(ret_error, KOS_E_NOTFOUND, "no address is known for %s; give one that a transport can dial, as in peer://HOST:PORT", text);
-    snprintf(ret_address, KLP_ADDRESS_MAX, "%s", known);
-    return KOS_OK;
-}
-
-static void waited(void *arg)
-{
-    struct mesh_waiter *waiter = arg;
-    struct mesh_keep *keep = waiter->keep;
-    struct kos_mesh *mesh = keep->mesh;
-    struct mesh_link *link = mesh_link_find(mesh, keep->link);
-    bool up = link && link->session && link->session->up;
-    struct klp_id nobody = { { 0 } };
-    char text[KLP_ADDRESS_MAX + 64];
-    snprintf(text, sizeof text, up ? "" : "%s did not answer in time", keep->address);
-    struct kos_mesh_connected result = { up ? KOS_OK : KOS_E_TIMEOUT, up ? keep->peer : nobody, text };
-    LL_DELETE(keep->waiters, waiter);
-    kos_timer_free(mesh->env, waiter->timer);
-    if (up && !keep->durable)
-        save(keep);
-    waiter->done(waiter->arg, &result);
-    free(waiter);
-    if (up || keep->durable || keep->waiters)
-        return;
-    link = mesh_link_find(mesh, keep->link);
-    keep_free(keep);
-    if (link)
-        mesh_link_close(link, false, KOS_E_TIMEOUT, "nobody waits for it any more");
-}
-
-static void wait_for(struct mesh_keep *keep, uint64_t timeout_ms, void (*done)(void *arg, const struct kos_mesh_connected *result), void *arg)
-{
-    struct mesh_waiter *waiter = kos_new(sizeof *waiter);
-    waiter->done = done;
-    waiter->arg = arg;
-    waiter->keep = keep;
-    waiter->timer = kos_timer_new(keep->mesh->env, waited, waiter);
-    kos_timer_set(keep->mesh->env, waiter->timer, timeout_ms);
-    LL_APPEND(keep->waiters, waiter);
-}
-
-int32_t kos_mesh_connect(struct kos_mesh *mesh, const char *text, const struct klp_id *expect, uint64_t timeout_ms, void (*done)(void *arg, const struct kos_mesh_connected *result), void *arg, struct kos_error *ret_error)
-{
-    char address[KLP_ADDRESS_MAX];
-    struct klp_id found;
-    bool has_expect;
-    int32_t rc = dial_address(mesh, text, address, &found, &has_expect, ret_error);
-    if (rc < 0)
-        return rc;
-    if (expect && has_expect && !klp_id_eq(expect, &found))
-        return kos_fail(ret_error, KOS_E_MISADDRESSED, "%s is another identity than the one expected", text);
-    if (has_expect && klp_id_eq(&found, &mesh->self))
-        return kos_fail(ret_error, KOS_E_INVALID, "%s is this node itself", text);
-    struct mesh_keep *keep;
-    DL_FOREACH(mesh->keeps, keep)
-        if (strcmp(keep->address, address) == 0)
-            break;
-    bool fresh = !keep;
-    if (fresh)
-        keep = keep_new(mesh, address);
-    if (expect || has_expect) {
-        keep->has_expect = true;
-        keep->expect = expect ? *expect : found;
-    }
-    struct mesh_link *link = keep->link ? mesh_link_find(mesh, keep->link) : NULL;
-    if (link && link->session && link->session->up) {
-        if (keep->has_expect && !klp_id_eq(&keep->expect, &link->session->proof.id))
-            return kos_fail(ret_error, KOS_E_MISADDRESSED, "another identity answers at %s than the one expected", address);
-        wait_for(keep, 0, done, arg);
-        return KOS_OK;
-    }
-    if (!keep->link) {
-        struct kos_error error;
-        kos_timer_stop(mesh->env, keep->timer);
-        keep->came_up = keep->tried_ik = false;
-        keep->link = mesh_link_dial(mesh, keep, keep->address, &error);
-        if (!keep->link) {
-            if (fresh)
-                keep_free(keep);
-            else
-                again_later(keep);
-            return kos_fail(ret_error, error.code, "%s", error.text);
-        }
-    }
-    wait_for(keep, timeout_ms ? timeout_ms : CONNECT_TIMEOUT_MS, done, arg);
-    return KOS_OK;
 }

@@ -128,7 +128,7 @@ void mesh_ended_put(struct kos_tx *tx, const struct mesh_entry *entry)
     pack_raw(&value, entry->node.b, sizeof entry->node.b);
     pack_bytes(&value, kos_bytes_str(entry->owner));
     pack_bytes(&value, kos_bytes_str(entry->type));
-    pack_uint(&value, (uint64_t)-(int64_t)entry->status, 4);
+    pack_uint(&value, (uint64_t)(-(int64_t)entry->status), 4);
     pack_bytes(&value, kos_bytes_str(entry->text ? entry->text : ""));
     kos_tx_put(tx, "ended", kos_bytes(key, sizeof key), kos_buf_bytes(&value));
     kos_buf_fini(&value);

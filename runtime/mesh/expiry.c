@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What must be remembered for a while: receipts given (so that a repeat gets the same answer) and ids of our own messages
- * (so that answers to them are known). Both until the message they speak of has expired.
+ * What must be remembered for a while: receipts given (so that a repeat gets the same answer) and ids of our own
+ * messages (so that answers to them are known). Both until the message they speak of has expired.
  *
  *   space "dedupe"   source id, message id -> digest of the body   (what was refused is not kept)
  *   space "asked"    message id -> node it went to
@@ -13,7 +13,8 @@
 
 enum { SWEEP_MAX = 1000 };
 
-static void expiry_put(struct kos_tx *tx, int64_t expires, uint8_t kind, struct kos_bytes key, const struct klp_id *peer)
+static void expiry_put(struct kos_tx *tx, int64_t expires, uint8_t kind, struct kos_bytes key,
+                       const struct klp_id *peer)
 {
     uint8_t full[8 + 1 + 2 * KLP_ID_LEN];
     mesh_entry_key((uint64_t)expires, full);
@@ -36,7 +37,8 @@ void mesh_dedupe_put(struct kos_tx *tx, const struct klp_message *message, const
     expiry_put(tx, message->expires, MESH_EXPIRY_DEDUPE, kos_bytes(key, sizeof key), peer);
 }
 
-int32_t mesh_dedupe_get(struct kos_mesh *mesh, const struct klp_id *source, const struct klp_id *id, struct klp_receipt *ret_receipt)
+int32_t mesh_dedupe_get(struct kos_mesh *mesh, const struct klp_id *source, const struct klp_id *id,
+                        struct klp_receipt *ret_receipt)
 {
     uint8_t key[2 * KLP_ID_LEN], *value;
     size_t len;
@@ -88,7 +90,7 @@ struct sweep {
     int64_t now;
     uint32_t count;
     uint32_t peer_count;
-    struct klp_id peers[SWEEP_MAX];    /* of dedupe entries */
+    struct klp_id peers[SWEEP_MAX]; /* of dedupe entries */
 };
 
 static bool sweep_entry(void *arg, struct kos_bytes key, struct kos_bytes value)

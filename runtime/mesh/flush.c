@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Records out: at the end of a turn, what a session has to say is cut into frames and sealed, control first, then
- * interactive, then bulk. Bulk fills a record to MESH_RECORD_BULK only: whatever comes next waits behind one such record.
+ * interactive, then bulk. Bulk fills a record to MESH_RECORD_BULK only: whatever comes next waits behind one such
+ * record.
  */
 #include "mesh/mesh_private.h"
 
@@ -29,7 +30,8 @@ static bool put_frame(struct mesh_session *session, uint8_t klass, struct fillin
         part = (size_t)credit;
     if (left && !part)
         return false;
-    int32_t len = klp_frame_put(filling->plain + filling->len, filling->cap - filling->len, item->type, klass, part < left, kos_bytes(item->data + item->sent, part));
+    int32_t len = klp_frame_put(filling->plain + filling->len, filling->cap - filling->len, item->type, klass,
+                                part < left, kos_bytes(item->data + item->sent, part));
     if (len < 0)
         return false;
     filling->len += (size_t)len;
@@ -69,7 +71,8 @@ static size_t room(const struct mesh_session *session)
     uint64_t credit = session->link->send_credit;
     if (credit <= KLP_RECORD_OVERHEAD + KLP_FRAME_HEADER)
         return 0;
-    size_t cap = credit - KLP_RECORD_OVERHEAD < KLP_RECORD_PLAIN_MAX ? (size_t)credit - KLP_RECORD_OVERHEAD : KLP_RECORD_PLAIN_MAX;
+    size_t cap = credit - KLP_RECORD_OVERHEAD < KLP_RECORD_PLAIN_MAX ? (size_t)credit - KLP_RECORD_OVERHEAD
+                                                                     : KLP_RECORD_PLAIN_MAX;
     size_t all = session->urgent.len;
     for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
         all += session->queue[klass].bytes;
@@ -82,7 +85,8 @@ void mesh_session_flush(struct mesh_session *session)
     uint8_t *scratch = session->mesh->scratch;
     size_t used = 0, cap;
     if (session->queue[KLP_CLASS_CONTROL].bytes > MESH_QUEUE_LIMIT) {
-        mesh_link_close(link, false, KOS_E_BUSY, "%s takes nothing: %zu bytes of answers wait for it", link->remote, session->queue[KLP_CLASS_CONTROL].bytes);
+        mesh_link_close(link, false, KOS_E_BUSY, "%s takes nothing: %zu bytes of answers wait for it", link->remote,
+                        session->queue[KLP_CLASS_CONTROL].bytes);
         return;
     }
     while (!link->closing && (cap = room(session)) > 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Handshakes (klp(7), "Session"): the preface in clear, then Noise messages behind a u16 length. Each message is read or
- * written by one piece of work, which owns the state meanwhile; what it means is decided here, on the loop.
+ * Handshakes (klp(7), "Session"): the preface in clear, then Noise messages behind a u16 length. Each message is
+ * read or written by one piece of work, which owns the state meanwhile; what it means is decided here, on the loop.
  *
  * Messages that carry a proof of identity: XX 2 and 3, IK 1 and 2.
  */
@@ -46,17 +46,21 @@ static void run(struct kos_work *work)
     if (!handshake->noise) {
         bool known = handshake->initiator && handshake->pattern == KLP_NOISE_IK;
         struct klp_random random = { fill, handshake };
-        handshake->noise = klp_noise_new(handshake->pattern, handshake->initiator, handshake->secret, known ? handshake->remote : NULL, random);
+        handshake->noise = klp_noise_new(handshake->pattern, handshake->initiator, handshake->secret,
+                                         known ? handshake->remote : NULL, random);
         if (!handshake->noise) {
             handshake->status = KOS_E_NOMEM;
             return;
         }
     }
     if (handshake->writing) {
-        struct kos_bytes payload = kos_bytes(handshake->own_proof, carries_proof(handshake) ? sizeof handshake->own_proof : 0);
-        handshake->status = klp_noise_write(handshake->noise, payload, handshake->out + 2, sizeof handshake->out - 2, &handshake->out_len);
+        struct kos_bytes payload = kos_bytes(handshake->own_proof,
+                                             carries_proof(handshake) ? sizeof handshake->own_proof : 0);
+        handshake->status = klp_noise_write(handshake->noise, payload, handshake->out + 2, sizeof handshake->out - 2,
+                                            &handshake->out_len);
     } else {
-        handshake->status = klp_noise_read(handshake->noise, kos_bytes(handshake->in, handshake->in_len), handshake->payload, sizeof handshake->payload, &handshake->payload_len);
+        handshake->status = klp_noise_read(handshake->noise, kos_bytes(handshake->in, handshake->in_len),
+                                           handshake->payload, sizeof handshake->payload, &handshake->payload_len);
     }
 }
 
@@ -109,7 +113,8 @@ static size_t take_preface(struct mesh_link *link, struct kos_bytes rest)
         return 0;
     int32_t pattern = rest.data[sizeof preface];
     if (pattern != KLP_NOISE_XX && pattern != KLP_NOISE_IK) {
-        mesh_link_close(link, false, KOS_E_PROTOCOL, "%s asks for handshake pattern %d, which KLP/1 does not have", link->remote, (int)pattern);
+        mesh_link_close(link, false, KOS_E_PROTOCOL, "%s asks for handshake pattern %d, which KLP/1 does not have",
+                        link->remote, (int)pattern);
         return 0;
     }
     link->handshake->pattern = pattern;
@@ -127,7 +132,8 @@ size_t mesh_handshake_take(struct mesh_link *link, struct kos_bytes rest)
         return 0;
     size_t len = (size_t)rest.data[0] << 8 | rest.data[1];
     if (len > sizeof handshake->in) {
-        mesh_link_close(link, false, KOS_E_PROTOCOL, "a handshake message of %zu bytes from %s; the longest has %d", len, link->remote, MESH_HANDSHAKE_MAX);
+        mesh_link_close(link, false, KOS_E_PROTOCOL, "a handshake message of %zu bytes from %s; the longest has %d",
+                        len, link->remote, MESH_HANDSHAKE_MAX);
         return 0;
     }
     if (rest.len < 2 + len)
@@ -138,7 +144,8 @@ size_t mesh_handshake_take(struct mesh_link *link, struct kos_bytes rest)
     return 2 + len;
 }
 
-/* Who may not know anything about us is left without a word: what comes over the link is the same as from a dead one. */
+/* Who may not know anything about us is left without a word: what comes over the link is the same as from a dead
+ * one. */
 static bool welcome(struct mesh_link *link, struct mesh_handshake *handshake)
 {
     struct kos_mesh *mesh = link->mesh;
@@ -151,7 +158,8 @@ static bool welcome(struct mesh_link *link, struct mesh_handshake *handshake)
     if (link->keep && link->keep->has_expect && !klp_id_eq(peer, &link->keep->expect)) {
         klp_id_text(peer, label);
         klp_id_text(&link->keep->expect, expected);
-        mesh_link_close(link, false, KOS_E_MISADDRESSED, "klp://node.%s answered at %s instead of klp://node.%s", label, link->remote, expected);
+        mesh_link_close(link, false, KOS_E_MISADDRESSED, "klp://node.%s answered at %s instead of klp://node.%s", label,
+                        link->remote, expected);
         return false;
     }
     struct kos_policy_decision decision;
@@ -210,7 +218,8 @@ static void done(struct kos_work *work)
         return;
     }
     if (handshake->status < 0) {
-        mesh_link_close(link, false, handshake->status, "the handshake with %s failed at message %d: %s", link->remote, handshake->messages + 1, kos_error_text(handshake->status));
+        mesh_link_close(link, false, handshake->status, "the handshake with %s failed at message %d: %s", link->remote,
+                        handshake->messages + 1, kos_error_text(handshake->status));
         return;
     }
     if (handshake->writing)

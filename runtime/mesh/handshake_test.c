@@ -18,7 +18,11 @@ static void two(struct net_node **ret_a, struct net_node **ret_b)
 static uint64_t raw_link(struct net_node *to, const char *remote)
 {
     net.raw_links = true;
-    struct kos_link_info info = { .size = sizeof info, .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED, .send_window_bytes = 1 << 20, .local = to->address, .remote = remote };
+    struct kos_link_info info = { .size = sizeof info,
+                                  .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED,
+                                  .send_window_bytes = 1 << 20,
+                                  .local = to->address,
+                                  .remote = remote };
     return kos_mesh_link_accepted(to->mesh, to->endpoint, &info);
 }
 
@@ -90,6 +94,38 @@ START_TEST(ik_refused_falls_back_to_xx)
 }
 END_TEST
 
+/* A log that grew while the nodes were apart is asked for; a long one comes in pieces. */
+START_TEST(logs_that_grew)
+{
+    struct net_node *a, *b;
+    struct kos_identity *identity;
+    two(&a, &b);
+    ck_assert_int_eq(net_connect(a, b), KOS_OK);
+    net_cut(&net);
+    net_settle(&net);
+    net_agent(a, "one", 0);
+    net_agent(b, "two", 0);
+    net_run(&net, 2000);
+    ck_assert_ptr_nonnull(net_session(a, b));
+    ck_assert_int_eq(net_session(a, b)->pattern, KLP_NOISE_IK);
+    ck_assert_uint_eq(klp_log_count(kos_trust_log(b->trust, &a->id)), 2);
+    ck_assert_uint_eq(klp_log_count(kos_trust_log(a->trust, &b->id)), 2);
+    struct net_node *c = net_add(&net, "third");
+    for (int i = 0; i < 400; i++)
+        ck_assert_int_eq(kos_keys_agent_new(c->keys, &identity, NULL), KOS_OK);
+    uint8_t *text;
+    size_t len;
+    ck_assert_int_eq(klp_log_text(kos_identity_log(kos_keys_node(c->keys)), 0, &text, &len), KOS_OK);
+    ck_assert_uint_gt(len, 2 * MESH_CONTROL_CREDIT);
+    free(text);
+    ck_assert_int_eq(net_connect(a, c), KOS_OK);
+    ck_assert_int_eq(net_connect(c, b), KOS_OK);
+    ck_assert_uint_eq(klp_log_count(kos_trust_log(a->trust, &c->id)), 401);
+    ck_assert_uint_eq(net_session(a, c)->log_requests, 0);
+    net_fini(&net);
+}
+END_TEST
+
 START_TEST(bytes_split_at_every_position)
 {
     struct net_node *a, *b;
@@ -139,7 +175,8 @@ START_TEST(blocked_peer_learns_nothing)
     ck_assert_int_eq(net_connect(a, b), KOS_E_CLOSED);
     ck_assert_ptr_null(strstr(a->connected_text, "block"));
     /* Preface, e; e, ee, s, es and the proof; s, se and the proof: and then not a byte. */
-    ck_assert_uint_eq(net.carried, 6 + (2 + 32) + (2 + 32 + 48 + KLP_PROOF_LEN + 16) + (2 + 48 + KLP_PROOF_LEN + 16) + log_bytes(a));
+    ck_assert_uint_eq(net.carried,
+                      6 + (2 + 32) + (2 + 32 + 48 + KLP_PROOF_LEN + 16) + (2 + 48 + KLP_PROOF_LEN + 16) + log_bytes(a));
     ck_assert_ptr_null(b->mesh->links);
     net_fini(&net);
 }
@@ -217,7 +254,8 @@ END_TEST
 
 START_TEST(garbage_is_not_spoken_with)
 {
-    static const char *const garbage[] = { "GET / HTTP/1.1\r\n", "KLP/2\001", "KLP/1\007", "KLP/1\001\377\377", "\026\003\001\002" };
+    static const char *const garbage[] = { "GET / HTTP/1.1\r\n", "KLP/2\001", "KLP/1\007", "KLP/1\001\377\377",
+                                           "\026\003\001\002" };
     struct net_node *a, *b;
     two(&a, &b);
     for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
@@ -293,7 +331,12 @@ START_TEST(datagram_links_are_refused)
 {
     struct net_node *a, *b;
     two(&a, &b);
-    struct kos_link_info info = { .size = sizeof info, .flags = 0, .mtu_bytes = 200, .send_window_bytes = 1000, .local = "radio://1", .remote = "radio://2" };
+    struct kos_link_info info = { .size = sizeof info,
+                                  .flags = 0,
+                                  .mtu_bytes = 200,
+                                  .send_window_bytes = 1000,
+                                  .local = "radio://1",
+                                  .remote = "radio://2" };
     ck_assert_uint_eq(kos_mesh_link_accepted(b->mesh, b->endpoint, &info), 0);
     ck_assert_ptr_null(b->mesh->links);
     net_fini(&net);
@@ -360,6 +403,8 @@ START_TEST(disconnect_is_for_good)
 }
 END_TEST
 
-TESTS("mesh/handshake", xx_then_ik, ik_after_restart_of_either_side, ik_refused_falls_back_to_xx, bytes_split_at_every_position, altered_byte_costs_a_link_at_most, blocked_peer_learns_nothing, blocking_ends_an_open_session,
-      oneself_is_refused, another_identity_answers, nobody_there, silence_times_out, garbage_is_not_spoken_with, half_open_links_are_bounded, simultaneous_connects, datagram_links_are_refused,
+TESTS("mesh/handshake", xx_then_ik, ik_after_restart_of_either_side, ik_refused_falls_back_to_xx, logs_that_grew,
+      bytes_split_at_every_position, altered_byte_costs_a_link_at_most, blocked_peer_learns_nothing,
+      blocking_ends_an_open_session, oneself_is_refused, another_identity_answers, nobody_there, silence_times_out,
+      garbage_is_not_spoken_with, half_open_links_are_bounded, simultaneous_connects, datagram_links_are_refused,
       silent_session_is_asked_and_given_up, old_session_is_renewed, disconnect_is_for_good)

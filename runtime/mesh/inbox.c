@@ -216,7 +216,10 @@ static void tell_in(struct kos_mesh *mesh, const struct klp_message *message)
         return;
     char source[KLP_ADDRESS_MAX];
     snprintf(source, sizeof source, "%.*s", (int)message->source.len, (const char *)message->source.data);
-    mesh_event(mesh, "message_in", json_pack("{s:o,s:o,s:s,s:s,s:I}", "id", mesh_id_json(&message->id), "source_id", mesh_id_json(&message->source_id), "source", source, "type", message->type, "bytes", (json_int_t)message->body.len));
+    mesh_event(mesh, "message_in",
+               json_pack("{s:o,s:o,s:s,s:s,s:I}", "id", mesh_id_json(&message->id), "source_id",
+                         mesh_id_json(&message->source_id), "source", source, "type", message->type, "bytes",
+                         (json_int_t)message->body.len));
 }
 
 static void stored(void *arg, int32_t status)
@@ -344,7 +347,8 @@ static void refuse_all(struct mesh_in *in)
 static void finish(struct mesh_in *in)
 {
     struct mesh_session *session = in->session;
-    struct mesh_in **first = session ? &session->in_first : &in->job.mesh->local_first, **last = session ? &session->in_last : &in->job.mesh->local_last;
+    struct mesh_in **first = session ? &session->in_first : &in->job.mesh->local_first,
+                   **last = session ? &session->in_last : &in->job.mesh->local_last;
     in->finished = true;
     in->busy = false;
     while (*first && (*first)->finished) {

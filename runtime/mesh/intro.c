@@ -8,11 +8,19 @@
 
 #include <stdlib.h>
 
-enum { LOG_PIECE = 512 << 10 };
+/* Pieces of a log: with the largest entry (KLP_EVENT_MAX) they fit into the credit that a session begins with, so a
+ * peer that proves itself by a long log is not left waiting for the rest of a piece. */
+enum { LOG_PIECE = 32 << 10 };
 
-bool mesh_session_allowed(struct kos_mesh *mesh, const struct klp_id *peer, bool initiator, const char *transport, struct kos_policy_decision *ret_decision)
+bool mesh_session_allowed(struct kos_mesh *mesh, const struct klp_id *peer, bool initiator, const char *transport,
+                          struct kos_policy_decision *ret_decision)
 {
-    struct kos_policy_request request = { .direction = initiator ? KOS_OUTBOUND : KOS_INBOUND, .peer = *peer, .peer_name = "", .type = "", .transport = transport, .agent = "" };
+    struct kos_policy_request request = { .direction = initiator ? KOS_OUTBOUND : KOS_INBOUND,
+                                          .peer = *peer,
+                                          .peer_name = "",
+                                          .type = "",
+                                          .transport = transport,
+                                          .agent = "" };
     kos_trust_decide(mesh->trust, &request, ret_decision);
     return ret_decision->code >= 0;
 }
@@ -83,12 +91,13 @@ void mesh_intro_log_request(struct mesh_session *session, struct kos_bytes paylo
     struct kos_bytes text;
     struct klp_id id;
     uint64_t from;
-    if (klp_json_read(payload, 256, &value, NULL) < 0 || klp_json_uint(klp_json_get(value, "from"), &from) < 0 || klp_json_plain(klp_json_get(value, "id"), &text) < 0 || klp_id_parse(text, &id) < 0) {
+    if (klp_json_read(payload, 256, &value, NULL) < 0 || klp_json_uint(klp_json_get(value, "from"), &from) < 0 ||
+        klp_json_plain(klp_json_get(value, "id"), &text) < 0 || klp_id_parse(text, &id) < 0) {
         mesh_session_close(session, KOS_E_PROTOCOL, "a LOG_REQUEST is malformed");
         return;
     }
     /* Each answer may be large: who asks over and over waits for the next minute. */
-    if (session->peer ? !mesh_peer_log_allowed(session->peer) : ++session->log_requests > 2 * MESH_LOG_REQUESTS)
+    if (session->peer ? !mesh_peer_log_allowed(session->peer) : ++session->log_answers > MESH_LOG_REQUESTS)
         return;
     struct kos_identity *own = kos_keys_find(kos_trust_keys(session->mesh->trust), &id);
     if (own)
@@ -148,26 +157,28 @@ static void proven(struct mesh_session *session)
     now_up(session);
 }
 
-/* Verifies the peer's proof with what is known of its log; asks for what is missing. */
-static void prove(struct mesh_session *session, bool may_wait)
+/* Verifies the peer's proof with what is known of its log; asks for what is missing, unless more is on its way. */
+static void prove(struct mesh_session *session, bool more_comes)
 {
     struct kos_mesh *mesh = session->mesh;
     const struct klp_log *log = kos_trust_log(mesh->trust, &session->proof.id);
-    int32_t rc = log ? klp_proof_verify(&session->proof, log, session->remote_static, kos_now_ms(mesh->env)) : KOS_E_GAP;
+    int32_t rc = log ? klp_proof_verify(&session->proof, log, session->remote_static, kos_now_ms(mesh->env))
+                     : KOS_E_GAP;
     if (rc >= 0 && klp_log_kind(log) != KLP_KIND_NODE)
         rc = KOS_E_KEY;
     if (rc >= 0) {
         proven(session);
         return;
     }
+    if (rc == KOS_E_GAP && more_comes)
+        return;
     if (rc != KOS_E_GAP || session->log_requests >= MESH_LOG_REQUESTS) {
         char text[KLP_ID_TEXT];
         klp_id_text(&session->proof.id, text);
-        mesh_link_close(session->link, false, rc, "%s cannot prove that it is klp://node.%s: %s", session->link->remote, text, kos_error_text(rc));
+        mesh_link_close(session->link, false, rc, "%s cannot prove that it is klp://node.%s: %s", session->link->remote,
+                        text, kos_error_text(rc));
         return;
     }
-    if (may_wait)
-        return;
     session->log_requests++;
     request_log(session, &session->proof.id, log ? klp_log_count(log) : 0);
 }
@@ -198,8 +209,9 @@ void mesh_intro_hello(struct mesh_session *session, struct kos_bytes payload)
     }
     if (!hello_name(value, session->name))
         session->name[0] = 0;
-    if (klp_json_string(klp_json_get(value, "version"), session->version, sizeof session->version, NULL) < 0)
-        session->version[0] = 0;
+    char version[sizeof session->version];
+    if (klp_json_string(klp_json_get(value, "version"), version, sizeof version, NULL) >= 0)
+        mesh_text(version, session->version, sizeof session->version);
     struct klp_json roles = klp_json_get(value, "roles");
     if (roles.type == KLP_JSON_ARRAY) {
         klp_json_iter_init(roles, &iter);
@@ -208,7 +220,8 @@ void mesh_intro_hello(struct mesh_session *session, struct kos_bytes payload)
             size_t have = strlen(session->roles);
             if (klp_json_plain(role, &text) < 0 || have + text.len + 2 > sizeof session->roles)
                 continue;
-            snprintf(session->roles + have, sizeof session->roles - have, "%s%.*s", have ? " " : "", (int)text.len, (const char *)text.data);
+            snprintf(session->roles + have, sizeof session->roles - have, "%s%.*s", have ? " " : "", (int)text.len,
+                     (const char *)text.data);
         }
     }
     session->greeted = true;
@@ -242,18 +255,22 @@ void mesh_intro_log(struct mesh_session *session, struct kos_bytes text)
     if (session->peer && !mesh_peer_log_allowed(session->peer))
         return;
     if (!log_wanted(session, text)) {
-        mesh_session_close(session, KOS_E_PROTOCOL, "a log is malformed or of an identity that is none of this session's");
+        mesh_session_close(session, KOS_E_PROTOCOL,
+                           "a log is malformed or of an identity that is none of this session's");
         return;
     }
     struct kos_tx *tx = kos_tx_begin(mesh->store);
     int32_t rc = kos_trust_learn(mesh->trust, tx, text, &id, &error);
     int32_t committed = kos_tx_commit(tx, NULL, NULL);
     if (rc < 0 && kos_log_limit_pass(mesh->log_limit, session->link->remote, NULL))
-        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "a log from %s was not taken: %s", session->link->remote, error.text);
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "a log from %s was not taken: %s", session->link->remote,
+                error.text);
     if (committed < 0 && rc >= 0)
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "a log from %s could not be stored: %s", session->link->remote, kos_error_text(committed));
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "a log from %s could not be stored: %s", session->link->remote,
+                kos_error_text(committed));
     if (!session->proven)
-        prove(session, false);
+        prove(session,
+              rc > 0); /* a piece that brought news is followed by others, or by silence and the handshake's end */
 }
 
 void mesh_intro_statement(struct mesh_session *session, struct kos_bytes text)
@@ -277,5 +294,6 @@ void mesh_intro_statement(struct mesh_session *session, struct kos_bytes text)
         }
     }
     if (rc < 0 && rc != KOS_E_STALE && kos_log_limit_pass(mesh->log_limit, session->link->remote, NULL))
-        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "a statement from %s was not taken: %s", session->link->remote, error.text);
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "a statement from %s was not taken: %s", session->link->remote,
+                error.text);
 }

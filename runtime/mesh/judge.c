@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 /* To this node, to an agent of it by id, or to this node's id with the text agent.LABEL.NAME of an agent of it. */
-static int32_t addressed(struct kos_mesh *mesh, const struct klp_message *message, struct klp_id *ret_agent, struct mesh_refusal *refusal)
+static int32_t addressed(struct kos_mesh *mesh, const struct klp_message *message, struct klp_id *ret_agent,
+                         struct mesh_refusal *refusal)
 {
     struct klp_address address;
     struct mesh_local_agent *agent = mesh_local_agent(mesh, &message->target_id);
@@ -36,7 +37,8 @@ static int32_t addressed(struct kos_mesh *mesh, const struct klp_message *messag
         snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no agent %s", label);
         return KOS_E_NOTFOUND;
     }
-    snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node is not the one that klp://agent.%.180s is at", address.name);
+    snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node is not the one that klp://agent.%.180s is at",
+             address.name);
     return KOS_E_MISADDRESSED;
 }
 
@@ -45,7 +47,9 @@ static int32_t fresh(struct kos_mesh *mesh, const struct klp_message *message)
     /* Expiry by the later of clock and known time; the future by the clock alone, which may be behind it. */
     int32_t rc = klp_message_fresh(message, mesh_now(mesh));
     if (rc == KOS_E_FUTURE || rc >= 0)
-        rc = klp_message_fresh(message, kos_now_ms(mesh->env)) == KOS_E_FUTURE ? KOS_E_FUTURE : rc == KOS_E_FUTURE ? KOS_OK : rc;
+        rc = klp_message_fresh(message, kos_now_ms(mesh->env)) == KOS_E_FUTURE ? KOS_E_FUTURE
+             : rc == KOS_E_FUTURE                                              ? KOS_OK
+                                                                               : rc;
     return rc;
 }
 
@@ -62,23 +66,33 @@ static int32_t room(struct mesh_in *in, struct kos_policy_request *request, stru
             dedupe = limits.dedupe_entries;
     }
     if (peer->dedupe >= dedupe) {
-        snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node remembers %llu messages of yours that have not expired, and no more", (unsigned long long)dedupe);
+        snprintf(refusal->peer_text, sizeof refusal->peer_text,
+                 "this node remembers %llu messages of yours that have not expired, and no more",
+                 (unsigned long long)dedupe);
         return KOS_E_BUSY;
     }
     if (peer->stored >= mesh->limits.inbox_open) {
-        snprintf(refusal->peer_text, sizeof refusal->peer_text, "%llu messages of yours wait to be handled", (unsigned long long)peer->stored);
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "%llu messages of yours wait to be handled",
+                 (unsigned long long)peer->stored);
         return KOS_E_BUSY;
     }
     return KOS_OK;
 }
 
-static int32_t allowed(struct mesh_in *in, const struct klp_message *message, const struct klp_id *agent_id, struct mesh_refusal *refusal)
+static int32_t allowed(struct mesh_in *in, const struct klp_message *message, const struct klp_id *agent_id,
+                       struct mesh_refusal *refusal)
 {
     struct kos_mesh *mesh = in->job.mesh;
     struct mesh_local_agent *agent = mesh_local_agent(mesh, agent_id);
     struct kos_policy_decision decision;
-    struct kos_policy_request request = { .direction = KOS_INBOUND, .peer = message->source_id, .peer_name = "", .type = message->type, .transport = in->transport,
-                                          .agent = agent ? agent->name : "", .agent_trust_required = agent ? agent->trust_required : 0, .size_bytes = message->body.len };
+    struct kos_policy_request request = { .direction = KOS_INBOUND,
+                                          .peer = message->source_id,
+                                          .peer_name = "",
+                                          .type = message->type,
+                                          .transport = in->transport,
+                                          .agent = agent ? agent->name : "",
+                                          .agent_trust_required = agent ? agent->trust_required : 0,
+                                          .size_bytes = message->body.len };
     request.answers_ours = message->has_reply_to && mesh_asked(mesh, &message->reply_to, &in->peer);
     kos_trust_decide(mesh->trust, &request, &decision);
     int32_t rc = decision.code;
@@ -97,7 +111,8 @@ static int32_t allowed(struct mesh_in *in, const struct klp_message *message, co
     return rc;
 }
 
-int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded, bool *ret_repeat, struct mesh_refusal *refusal)
+int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded,
+                         bool *ret_repeat, struct mesh_refusal *refusal)
 {
     struct kos_mesh *mesh = in->job.mesh;
     const struct klp_message *message = &in->messages[index];
@@ -125,13 +140,15 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
     if ((rc = allowed(in, message, ret_agent, refusal)) < 0)
         return rc;
     if (!mesh->sink->ops->takes(mesh->sink, message->type)) {
-        snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no handler for messages of type %s", message->type);
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no handler for messages of type %s",
+                 message->type);
         return KOS_E_UNHANDLED;
     }
     return KOS_OK;
 }
 
-void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code, const struct mesh_refusal *refusal)
+void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code,
+                        const struct mesh_refusal *refusal)
 {
     struct kos_mesh *mesh = in->job.mesh;
     char label[KLP_ID_TEXT], id[KLP_ID_TEXT], key[128];
@@ -143,13 +160,18 @@ void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, i
     klp_id_text(&in->peer, id);
     snprintf(key, sizeof key, "refused %s %d", id, code);
     if (kos_log_limit_pass(mesh->log_limit, key, &suppressed))
-        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "%s from %s refused (%s): %s%s%s", message && message->type[0] ? message->type : "a message", mesh_peer_label(mesh, &in->peer, label), kos_error_name(code), text,
-                refusal->rule[0] && !strstr(text, refusal->rule) ? "; by " : "", refusal->rule[0] && !strstr(text, refusal->rule) ? refusal->rule : "");
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "%s from %s refused (%s): %s%s%s",
+                message && message->type[0] ? message->type : "a message", mesh_peer_label(mesh, &in->peer, label),
+                kos_error_name(code), text, refusal->rule[0] && !strstr(text, refusal->rule) ? "; by " : "",
+                refusal->rule[0] && !strstr(text, refusal->rule) ? refusal->rule : "");
     if (mesh_watched(mesh))
-        mesh_event(mesh, "message_refused", json_pack("{s:o,s:s,s:s,s:s,s:s}", "peer", mesh_id_json(&in->peer), "type", message ? message->type : "", "error", kos_error_name(code), "text", text, "rule", refusal->rule));
+        mesh_event(mesh, "message_refused",
+                   json_pack("{s:o,s:s,s:s,s:s,s:s}", "peer", mesh_id_json(&in->peer), "type",
+                             message ? message->type : "", "error", kos_error_name(code), "text", text, "rule",
+                             refusal->rule));
     if (!message || mesh_id_zero(&message->id))
         return;
     struct klp_receipt receipt = { .id = message->id, .digest = message->digest, .error = code };
-    snprintf(receipt.text, sizeof receipt.text, "%s", peer_text);
+    mesh_text(peer_text, receipt.text, sizeof receipt.text);
     mesh_receipt_add(mesh, in->link, &receipt);
 }

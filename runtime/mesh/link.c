@@ -85,7 +85,8 @@ void mesh_link_free(struct mesh_link *link)
 static void too_long(void *arg)
 {
     struct mesh_link *link = arg;
-    mesh_link_close(link, false, KOS_E_TIMEOUT, "the handshake with %s took longer than %u ms", link->remote[0] ? link->remote : "the peer", link->mesh->limits.handshake_ms);
+    mesh_link_close(link, false, KOS_E_TIMEOUT, "the handshake with %s took longer than %u ms",
+                    link->remote[0] ? link->remote : "the peer", link->mesh->limits.handshake_ms);
 }
 
 static void arm(struct mesh_link *link)
@@ -116,7 +117,9 @@ static bool carried(struct mesh_link *link)
 {
     if (link->flags & KOS_LINK_STREAM)
         return true;
-    mesh_link_close(link, false, KOS_E_UNSUPPORTED, "links of transport \"%s\" carry datagrams; this version speaks KLP over streams only", link->transport);
+    mesh_link_close(link, false, KOS_E_UNSUPPORTED,
+                    "links of transport \"%s\" carry datagrams; this version speaks KLP over streams only",
+                    link->transport);
     return false;
 }
 
@@ -136,15 +139,19 @@ static void first_credit(struct kos_deferred *deferred)
 uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const struct kos_link_info *info)
 {
     (void)endpoint;
-    if (mesh->stopping || !mesh->started || HASH_COUNT(mesh->links) >= mesh->limits.links || mesh->half_open >= mesh->limits.half_open) {
+    if (mesh->stopping || !mesh->started || HASH_COUNT(mesh->links) >= mesh->limits.links ||
+        mesh->half_open >= mesh->limits.half_open) {
         mesh->counters.links_refused++;
         return 0;
     }
-    struct mesh_source *source = info->flags & KOS_LINK_ANONYMOUS ? NULL : source_get(mesh, info->remote ? info->remote : "");
+    struct mesh_source *source = info->flags & KOS_LINK_ANONYMOUS ? NULL
+                                                                  : source_get(mesh, info->remote ? info->remote : "");
     if (source && source->half_open >= mesh->limits.half_open_per_source) {
         mesh->counters.links_refused++;
         if (kos_log_limit_pass(mesh->log_limit, source->host, NULL))
-            kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "refused a link from %s: it has %u handshakes under way (half_open_per_source)", source->host, source->half_open);
+            kos_log(mesh->env, KOS_LOG_WARNING, "mesh",
+                    "refused a link from %s: it has %u handshakes under way (half_open_per_source)", source->host,
+                    source->half_open);
         return 0;
     }
     if (source)
@@ -173,7 +180,8 @@ uint64_t mesh_link_dial(struct kos_mesh *mesh, struct mesh_keep *keep, const cha
     int32_t rc = mesh->carrier->ops->dial(mesh->carrier, link->id, address);
     if (rc < 0) {
         mesh_link_free(link);
-        kos_fail(ret_error, rc, "cannot dial %s: %s", address, rc == KOS_E_UNSUPPORTED ? "no transport that is loaded has this scheme" : kos_error_text(rc));
+        kos_fail(ret_error, rc, "cannot dial %s: %s", address,
+                 rc == KOS_E_UNSUPPORTED ? "no transport that is loaded has this scheme" : kos_error_text(rc));
         return 0;
     }
     link->keep = keep;
@@ -221,7 +229,9 @@ static size_t take_record(struct mesh_link *link, struct kos_bytes rest)
     int32_t rc = klp_record_open(link->session->receive, kos_bytes(sealed, len), sealed, &plain_len);
     if (rc < 0) {
         link->mesh->counters.records_bad++;
-        mesh_link_close(link, false, rc, "a record from %s does not open (%s): it was altered, repeated or lost on the way", link->remote, kos_error_name(rc));
+        mesh_link_close(link, false, rc,
+                        "a record from %s does not open (%s): it was altered, repeated or lost on the way",
+                        link->remote, kos_error_name(rc));
         return 0;
     }
     mesh_session_record(link->session, kos_bytes(sealed, plain_len));
@@ -252,7 +262,9 @@ void kos_mesh_link_received(struct kos_mesh *mesh, uint64_t id, struct kos_bytes
         return;
     mesh->counters.bytes_in += bytes.len;
     if (kos_buf_append(&link->in, bytes) < 0) {
-        mesh_link_close(link, false, KOS_E_LIMIT, "transport \"%s\" handed over more than the %zu bytes it had credit for", link->transport, link->in.limit);
+        mesh_link_close(link, false, KOS_E_LIMIT,
+                        "transport \"%s\" handed over more than the %zu bytes it had credit for", link->transport,
+                        link->in.limit);
         return;
     }
     mesh_link_process(link);
@@ -324,7 +336,8 @@ void kos_mesh_link_down(struct kos_mesh *mesh, uint64_t id, int32_t status, cons
     if (!link)
         return;
     if (!link->closing)
-        gone(link, status < 0 ? status : KOS_E_CLOSED, text && text[0] ? text : kos_error_text(status < 0 ? status : KOS_E_CLOSED));
+        gone(link, status < 0 ? status : KOS_E_CLOSED,
+             text && text[0] ? text : kos_error_text(status < 0 ? status : KOS_E_CLOSED));
     mesh_link_free(link);
     if (mesh->stopping && !mesh->links && mesh->stopped)
         kos_defer(mesh->env, &mesh->stop_deferred);

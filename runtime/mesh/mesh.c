@@ -43,7 +43,8 @@ bool mesh_drop(struct kos_mesh *mesh)
     return false;
 }
 
-void mesh_work(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work), void (*done)(struct kos_work *work))
+void mesh_work(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work),
+               void (*done)(struct kos_work *work))
 {
     job->work.run = run;
     job->work.done = done;
@@ -57,6 +58,11 @@ bool mesh_work_done(struct mesh_job *job)
 {
     DL_DELETE(job->mesh->jobs, job);
     return mesh_drop(job->mesh);
+}
+
+int64_t mesh_steady(struct kos_mesh *mesh)
+{
+    return (int64_t)kos_mono_ms(mesh->env);
 }
 
 int64_t mesh_now(struct kos_mesh *mesh)
@@ -165,7 +171,7 @@ void mesh_due_at(struct kos_mesh *mesh, int64_t due)
 {
     if (due >= mesh->due_at || !mesh->started)
         return;
-    int64_t now = mesh_now(mesh);
+    int64_t now = mesh_steady(mesh);
     mesh->due_at = due;
     kos_timer_set(mesh->env, mesh->due_timer, due > now ? (uint64_t)(due - now) : 0);
 }
@@ -205,33 +211,20 @@ static void load_time(struct kos_mesh *mesh)
     mesh->time_known = mesh->time_stored = (int64_t)unpack_uint(&in, 8);
     free(value);
     if (mesh->time_known > kos_now_ms(mesh->env) + 60000)
-        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "the clock is %lld s behind the last time known here; until it has caught up, that time decides what has expired",
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh",
+                "the clock is %lld s behind the last time known here; until it has caught up, that time decides what "
+                "has expired",
                 (long long)((mesh->time_known - kos_now_ms(mesh->env)) / 1000));
 }
 
-static char **copy_list(const char *const *list)
-{
-    size_t count = 0;
-    while (list && list[count])
-        count++;
-    char **copy = kos_new((count + 1) * sizeof *copy);
-    for (size_t i = 0; i < count; i++)
-        copy[i] = kos_strdup(list[i]);
-    return copy;
-}
-
-static void free_list(char **list)
-{
-    for (size_t i = 0; list && list[i]; i++)
-        free(list[i]);
-    free(list);
-}
-
-int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, const struct kos_mesh_options *options, struct kos_mesh **ret_mesh, struct kos_error *ret_error)
+int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust,
+                     const struct kos_mesh_options *options, struct kos_mesh **ret_mesh, struct kos_error *ret_error)
 {
     char name[KLP_NAME_MAX + 1] = "";
     if (options->name && options->name[0] && klp_name_parse(kos_bytes_str(options->name), name) < 0)
-        return kos_fail(ret_error, KOS_E_INVALID, "\"%s\" cannot be a node's name: it takes labels of a-z, 0-9 and '-' with dots between them", options->name);
+        return kos_fail(ret_error, KOS_E_INVALID,
+                        "\"%s\" cannot be a node's name: it takes labels of a-z, 0-9 and '-' with dots between them",
+                        options->name);
     struct kos_mesh *mesh = kos_new(sizeof *mesh);
     mesh->env = env;
     mesh->store = store;
@@ -240,7 +233,7 @@ int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_tr
     fill_limits(&mesh->limits);
     mesh->name = kos_strdup(name);
     mesh->version = kos_strdup(options->version ? options->version : "");
-    mesh->roles = copy_list(options->roles);
+    mesh->roles = mesh_list_copy(options->roles);
     mesh->self = *kos_identity_id(kos_keys_node(kos_trust_keys(trust)));
     klp_x25519_public(kos_keys_noise_secret(kos_trust_keys(trust)), mesh->static_public);
     mesh->next_id = mesh->next_seq = 1;
@@ -260,26 +253,6 @@ int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_tr
     mesh_offer_load(mesh);
     *ret_mesh = mesh;
     return KOS_OK;
-}
-
-static void agents_free(struct kos_mesh *mesh)
-{
-    for (size_t i = 0; i < mesh->agent_count; i++)
-        free_list(mesh->agents[i].skills);
-    free(mesh->agents);
-    mesh->agents = NULL;
-    mesh->agent_count = 0;
-}
-
-static void endpoints_free(struct kos_mesh *mesh)
-{
-    struct mesh_endpoint *endpoint, *next;
-    LL_FOREACH_SAFE(mesh->endpoints, endpoint, next) {
-        free(endpoint->address);
-        free(endpoint->bound);
-        free(endpoint->error);
-        free(endpoint);
-    }
 }
 
 void kos_mesh_free(struct kos_mesh *mesh)
@@ -302,8 +275,8 @@ void kos_mesh_free(struct kos_mesh *mesh)
     HASH_ITER(hh, mesh->peers, peer, next_peer)
         mesh_peer_free(peer);
     mesh_records_free(mesh);
-    agents_free(mesh);
-    endpoints_free(mesh);
+    mesh_agents_free(mesh);
+    mesh_endpoints_free(mesh);
     kos_undefer(mesh->env, &mesh->turn);
     kos_undefer(mesh->env, &mesh->offers);
     kos_undefer(mesh->env, &mesh->stop_deferred);
@@ -311,7 +284,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     kos_timer_free(mesh->env, mesh->sweep_timer);
     kos_timer_free(mesh->env, mesh->stop_timer);
     kos_log_limit_free(mesh->log_limit);
-    free_list(mesh->roles);
+    mesh_list_free(mesh->roles);
     free(mesh->name);
     free(mesh->version);
     free(mesh->own_record);
@@ -389,101 +362,4 @@ void kos_mesh_stop(struct kos_mesh *mesh, void (*done)(void *arg), void *arg)
             mesh_link_close(link, false, KOS_E_CLOSED, "this node is stopping");
     }
     kos_defer(mesh->env, &mesh->stop_deferred);
-}
-
-/* ---- endpoints ---- */
-
-static struct mesh_endpoint *endpoint_find(struct kos_mesh *mesh, uint64_t id)
-{
-    struct mesh_endpoint *endpoint;
-    LL_FOREACH(mesh->endpoints, endpoint)
-        if (endpoint->id == id)
-            break;
-    return endpoint;
-}
-
-int32_t kos_mesh_listen(struct kos_mesh *mesh, const char *address, struct kos_error *ret_error)
-{
-    uint64_t id = mesh->next_id++;
-    if (mesh->carrier) {
-        int32_t rc = mesh->carrier->ops->listen(mesh->carrier, id, address);
-        if (rc < 0)
-            return kos_fail(ret_error, rc, "cannot listen on %s: %s", address, rc == KOS_E_UNSUPPORTED ? "no transport that is loaded has this scheme" : kos_error_text(rc));
-    }
-    struct mesh_endpoint *endpoint = kos_new(sizeof *endpoint);
-    endpoint->id = id;
-    endpoint->address = kos_strdup(address);
-    LL_APPEND(mesh->endpoints, endpoint);
-    return KOS_OK;
-}
-
-bool kos_mesh_listening(const struct kos_mesh *mesh)
-{
-    const struct mesh_endpoint *endpoint;
-    LL_FOREACH(mesh->endpoints, endpoint)
-        if (!endpoint->up && endpoint->status == KOS_OK)
-            return false;
-    return true;
-}
-
-void kos_mesh_endpoint_up(struct kos_mesh *mesh, uint64_t id, const char *address)
-{
-    struct mesh_endpoint *endpoint = endpoint_find(mesh, id);
-    if (!endpoint)
-        return;
-    free(endpoint->bound);
-    endpoint->bound = kos_strdup(address);
-    endpoint->up = true;
-    kos_log(mesh->env, KOS_LOG_NOTICE, "mesh", "listening on %s", address);
-    mesh_event(mesh, "endpoint_up", json_pack("{s:s}", "address", address));
-    mesh_record_changed(mesh);
-}
-
-void kos_mesh_endpoint_down(struct kos_mesh *mesh, uint64_t id, int32_t status, const char *text)
-{
-    struct mesh_endpoint *endpoint = endpoint_find(mesh, id);
-    if (!endpoint)
-        return;
-    const char *what = endpoint->up ? "no longer listening" : "cannot listen";
-    endpoint->up = false;
-    endpoint->status = status;
-    free(endpoint->error);
-    endpoint->error = kos_strdup(text ? text : "");
-    if (!mesh->stopping)
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%s on %s: %s", what, endpoint->address, text && text[0] ? text : kos_error_text(status));
-    mesh_event(mesh, "endpoint_down", json_pack("{s:s,s:s,s:s}", "address", endpoint->address, "error", kos_error_name(status), "text", endpoint->error));
-    mesh_record_changed(mesh);
-}
-
-/* ---- agents of this node ---- */
-
-void kos_mesh_agents_set(struct kos_mesh *mesh, const struct kos_mesh_agent *agents, size_t count)
-{
-    agents_free(mesh);
-    mesh->agents = kos_new((count ? count : 1) * sizeof *mesh->agents);
-    mesh->agent_count = count;
-    for (size_t i = 0; i < count; i++) {
-        struct mesh_local_agent *agent = &mesh->agents[i];
-        agent->id = agents[i].id;
-        snprintf(agent->name, sizeof agent->name, "%s", agents[i].name);
-        agent->skills = copy_list(agents[i].skills);
-        agent->trust_required = agents[i].trust_required;
-    }
-    mesh_record_changed(mesh);
-}
-
-struct mesh_local_agent *mesh_local_agent(struct kos_mesh *mesh, const struct klp_id *id)
-{
-    for (size_t i = 0; i < mesh->agent_count; i++)
-        if (klp_id_eq(&mesh->agents[i].id, id))
-            return &mesh->agents[i];
-    return NULL;
-}
-
-struct mesh_local_agent *mesh_local_agent_by_name(struct kos_mesh *mesh, const char *name)
-{
-    for (size_t i = 0; i < mesh->agent_count; i++)
-        if (strcmp(mesh->agents[i].name, name) == 0)
-            return &mesh->agents[i];
-    return NULL;
 }

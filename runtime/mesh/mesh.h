@@ -2,8 +2,9 @@
  *
  * The mesh: links become sessions, sessions become peers, messages find their way and are kept until they arrive.
  *
- * The way in:  carrier -> link.c -> session.c -> inbox.c (verify, dedupe, policy, store, receipt) -> sink
- * The way out: kos_mesh_tx_send -> outbox.c (policy, seal, store, sign) -> route.c -> session.c -> link.c -> carrier
+ * The way in:  carrier -> link.c -> session.c -> inbox.c (verify; judge.c: dedupe, policy; store, receipt) -> offer.c
+ *              -> sink
+ * The way out: tx.c (route.c: where to; policy, store) -> outbox.c -> sign.c -> session.c, flush.c -> link.c -> carrier
  *
  * No socket, clock or file of its own: time and workers from kos_env, bytes from a carrier, disk from the store.
  */
@@ -19,19 +20,19 @@ struct kos_mesh;
 
 /* Limits, each with its default; klp(7) and kosd.conf(5) list them. A zero takes the default. */
 struct kos_mesh_limits {
-    uint32_t links;                    /* 16384 */
-    uint32_t half_open_per_source;     /* 16 handshakes under way from one remote host */
-    uint32_t half_open;                /* 1024 in all */
-    uint32_t handshake_ms;             /* 10000 */
-    uint32_t idle_ping_ms;             /* 30000: a silent session is asked */
-    uint32_t dead_ms;                  /* 90000: and given up */
-    uint32_t session_ms;               /* 3600000: then a new handshake */
-    uint64_t credit_bytes;             /* 2 MiB granted per session and class */
-    uint64_t outbox_bytes;             /* 256 MiB waiting in all */
-    uint64_t outbox_per_target_bytes;  /* 64 MiB */
-    uint32_t inbox_open;               /* 4096 messages handed to handlers and not settled */
-    uint32_t dedupe_per_peer;          /* 1000000 */
-    uint32_t logs_per_peer_minute;     /* 120 */
+    uint32_t links;                   /* 16384 */
+    uint32_t half_open_per_source;    /* 16 handshakes under way from one remote host */
+    uint32_t half_open;               /* 1024 in all */
+    uint32_t handshake_ms;            /* 10000 */
+    uint32_t idle_ping_ms;            /* 30000: a silent session is asked */
+    uint32_t dead_ms;                 /* 90000: and given up */
+    uint32_t session_ms;              /* 3600000: then a new handshake */
+    uint64_t credit_bytes;            /* 2 MiB granted per session and class */
+    uint64_t outbox_bytes;            /* 256 MiB waiting in all */
+    uint64_t outbox_per_target_bytes; /* 64 MiB */
+    uint32_t inbox_open;              /* 4096 messages handed to handlers and not settled */
+    uint32_t dedupe_per_peer;         /* 1000000 */
+    uint32_t logs_per_peer_minute;    /* 120 */
 };
 
 /* How the mesh reaches transports: implemented by host/ over plugins, by the simulator over virtual links. Endpoint and
@@ -39,14 +40,17 @@ struct kos_mesh_limits {
  * come back into the mesh before they return. */
 struct kos_carrier;
 struct kos_carrier_ops {
-    int32_t (*listen)(struct kos_carrier *carrier, uint64_t endpoint, const char *address);  /* KOS_E_UNSUPPORTED: no transport has the scheme */
+    int32_t (*listen)(struct kos_carrier *carrier, uint64_t endpoint,
+                      const char *address); /* KOS_E_UNSUPPORTED: no transport has the scheme */
     void (*endpoint_close)(struct kos_carrier *carrier, uint64_t endpoint);
     int32_t (*dial)(struct kos_carrier *carrier, uint64_t link, const char *address);
     void (*send)(struct kos_carrier *carrier, uint64_t link, const struct kos_bytes *pieces, uint32_t count);
     void (*credit)(struct kos_carrier *carrier, uint64_t link, uint64_t bytes);
     void (*close)(struct kos_carrier *carrier, uint64_t link, bool flush);
 };
-struct kos_carrier { const struct kos_carrier_ops *ops; };
+struct kos_carrier {
+    const struct kos_carrier_ops *ops;
+};
 
 /* Who takes what arrives: host/ over handler plugins. `handle` is the mesh's, open until kos_mesh_tx_settle commits. */
 struct kos_sink;
@@ -56,7 +60,9 @@ struct kos_sink_ops {
     /* `owner`: as given to kos_mesh_tx_send. Returns false when nobody wants to know: the mesh notes it by itself. */
     bool (*outcome)(struct kos_sink *sink, uint64_t handle, const char *owner, const struct kos_outcome *outcome);
 };
-struct kos_sink { const struct kos_sink_ops *ops; };
+struct kos_sink {
+    const struct kos_sink_ops *ops;
+};
 
 /* Things worth telling a person who watches: event is a stable word ("peer_up", "peer_down", "message_refused",
  * "message_in", "message_out", "policy_loaded"), detail is borrowed. */
@@ -67,13 +73,14 @@ struct kos_watcher {
 
 struct kos_mesh_options {
     struct kos_mesh_limits limits;
-    const char *name;                  /* what this node calls itself: "home.kai" */
-    const char *const *roles;          /* NULL-terminated: "peer", ... */
+    const char *name;         /* what this node calls itself: "home.kai" */
+    const char *const *roles; /* NULL-terminated: "peer", ... */
     const char *version;
 };
 
 /* Loads what waits (outbox, inbox not settled, peers to keep). Nothing moves before kos_mesh_start. */
-int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, const struct kos_mesh_options *options, struct kos_mesh **ret_mesh, struct kos_error *ret_error);
+int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust,
+                     const struct kos_mesh_options *options, struct kos_mesh **ret_mesh, struct kos_error *ret_error);
 void kos_mesh_free(struct kos_mesh *mesh);
 void kos_mesh_start(struct kos_mesh *mesh, struct kos_carrier *carrier, struct kos_sink *sink);
 /* Says goodbye on all sessions and closes links; `done` when the last is down or 2 s passed. */
@@ -84,7 +91,7 @@ void kos_mesh_endpoint_up(struct kos_mesh *mesh, uint64_t endpoint, const char *
 void kos_mesh_endpoint_down(struct kos_mesh *mesh, uint64_t endpoint, int32_t status, const char *text);
 /* 0: refused (limits); the carrier closes the link by itself. */
 uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const struct kos_link_info *info);
-void kos_mesh_link_up(struct kos_mesh *mesh, uint64_t link, const struct kos_link_info *info);   /* answers dial */
+void kos_mesh_link_up(struct kos_mesh *mesh, uint64_t link, const struct kos_link_info *info); /* answers dial */
 void kos_mesh_link_received(struct kos_mesh *mesh, uint64_t link, struct kos_bytes bytes);
 void kos_mesh_link_credit(struct kos_mesh *mesh, uint64_t link, uint64_t bytes);
 void kos_mesh_link_down(struct kos_mesh *mesh, uint64_t link, int32_t status, const char *text);
@@ -94,13 +101,15 @@ void kos_mesh_link_down(struct kos_mesh *mesh, uint64_t link, int32_t status, co
  * returned by commit, with the sentence. */
 struct kos_mesh_tx;
 struct kos_mesh_tx *kos_mesh_tx_begin(struct kos_mesh *mesh);
-struct kos_tx *kos_mesh_tx_store(struct kos_mesh_tx *tx);          /* for puts and deletes of one's own spaces */
+struct kos_tx *kos_mesh_tx_store(struct kos_mesh_tx *tx); /* for puts and deletes of one's own spaces */
 /* The target "*": one message, with an id of the mesh's own and no outcome, to each peer with an open session whom the
  * policy allows it; kos_mesh_tx_fanned says how many there were. */
 void kos_mesh_tx_send(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft);
 uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx);
-void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
-int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error);
+void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text,
+                        uint64_t retry_ms);
+int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg,
+                           struct kos_error *ret_error);
 void kos_mesh_tx_abort(struct kos_mesh_tx *tx);
 /* An owner that was gone (plugin stopped or reloading) is back: handles not settled are offered again, with again = 1.
  * The mesh does not know which handler took a message, so all open ones come; a sink passes over those that a handler
@@ -111,31 +120,42 @@ void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner);
 struct kos_mesh_connected {
     int32_t status;
     struct klp_id peer;
-    const char *text;                  /* the sentence when it failed */
+    const char *text; /* the sentence when it failed */
 };
 /* An address a transport can dial (tcp://H:P), peer://H[:P], or a known node's klp:// address, name or id. Keeps the
  * connection up from now on, over restarts, until disconnected. `expect` (may be NULL): the identity that must answer.
  * done is called once, not inside. The name that the peer claims becomes its petname if free. */
-int32_t kos_mesh_connect(struct kos_mesh *mesh, const char *address, const struct klp_id *expect, uint64_t timeout_ms, void (*done)(void *arg, const struct kos_mesh_connected *result), void *arg, struct kos_error *ret_error);
+int32_t kos_mesh_connect(struct kos_mesh *mesh, const char *address, const struct klp_id *expect, uint64_t timeout_ms,
+                         void (*done)(void *arg, const struct kos_mesh_connected *result), void *arg,
+                         struct kos_error *ret_error);
 int32_t kos_mesh_disconnect(struct kos_mesh *mesh, const struct klp_id *peer, struct kos_error *ret_error);
 int32_t kos_mesh_listen(struct kos_mesh *mesh, const char *address, struct kos_error *ret_error);
-/* Whether of each address it is known whether it can be listened on. Watchers hear "endpoint_up" or "endpoint_down". */
+/* Whether of each address it is known whether it can be listened on. Watchers hear "endpoint_up" or
+ * "endpoint_down". */
 bool kos_mesh_listening(const struct kos_mesh *mesh);
 /* Policy or operator's scores changed: open sessions are judged anew, node records sent to whom may now see them. */
 void kos_mesh_trust_changed(struct kos_mesh *mesh);
 /* A local agent came or went: {id, name, skills[], trust_required}; part of the node record. */
-struct kos_mesh_agent { struct klp_id id; const char *name; const char *const *skills; double trust_required; };
+struct kos_mesh_agent {
+    struct klp_id id;
+    const char *name;
+    const char *const *skills;
+    double trust_required;
+};
 void kos_mesh_agents_set(struct kos_mesh *mesh, const struct kos_mesh_agent *agents, size_t count);
-/* klp:// address -> where it goes: node (and agent when known). KOS_E_NOTFOUND says how the name could be made known. */
-int32_t kos_mesh_resolve(struct kos_mesh *mesh, const char *address, struct klp_id *ret_node, struct klp_id *ret_agent, struct kos_error *ret_error);
+/* klp:// address -> where it goes: node (and agent when known). KOS_E_NOTFOUND says how the name could be made
+ * known. */
+int32_t kos_mesh_resolve(struct kos_mesh *mesh, const char *address, struct klp_id *ret_node, struct klp_id *ret_agent,
+                         struct kos_error *ret_error);
 void kos_mesh_watch(struct kos_mesh *mesh, struct kos_watcher *watcher);
 void kos_mesh_unwatch(struct kos_mesh *mesh, struct kos_watcher *watcher);
 /* Calls `each` for every peer with an open session. */
 void kos_mesh_open_peers(struct kos_mesh *mesh, void (*each)(void *arg, const struct klp_id *peer), void *arg);
 /* Tells all watchers; detail is stolen. For plugins' events, by way of host/. */
 void kos_mesh_tell(struct kos_mesh *mesh, const char *event, json_t *detail);
-/* New references. peers: array of {id, did, name, score, state, agents[], sessions[{transport, address, protocol, since, rtt_ms, initiator}],
- * outbox{messages, bytes}, known_log_events}. status: {counters{...}, endpoints[], sessions, outbox, inbox, limits}. */
+/* New references. peers: array of {id, did, name, score, state, agents[], sessions[{transport, address, protocol,
+ * since, rtt_ms, initiator}], outbox{messages, bytes}, known_log_events}. status: {counters{...}, endpoints[],
+ * sessions, outbox, inbox, limits}. */
 json_t *kos_mesh_peers(struct kos_mesh *mesh);
 json_t *kos_mesh_status(struct kos_mesh *mesh);
 

@@ -6,9 +6,12 @@
  * handshake.c   Noise on the worker pool, until there is a session
  * session.c     frames, classes, credit, life of a session;  flush.c: records out;  intro.c: proof, logs, hello
  * peer.c        the set of a node's sessions;  dial.c: connections kept up, back-off;  record.c: node records
- * route.c       addresses to nodes and agents
- * outbox.c      messages until their receipt;  tx.c: how they get there;  sign.c: runs on the pool;  entry.c: their values
- * inbox.c       verify and store;  judge.c: what is let in;  offer.c: handlers and verdicts;  receipt.c: both ways;  expiry.c: what must be forgotten
+ * connect.c     the operator's connect;  self.c: where this node listens, which agents it has
+ * route.c       addresses to nodes and agents;  status.c: what a person may know
+ * outbox.c      messages until their receipt;  tx.c: how they get there;  sign.c: runs on the pool;  entry.c: their
+ *               values
+ * inbox.c       verify and store;  judge.c: what is let in;  offer.c: handlers and verdicts;  receipt.c: both ways;
+ *               expiry.c: what must be forgotten
  *
  * Who waits for a worker or the disk keeps ids, never pointers to links, sessions or entries: ids are not reused, so
  * what went away meanwhile is simply not found.
@@ -26,24 +29,28 @@
 #include "mesh/pack.h"
 
 enum {
-    MESH_PREFACE_LEN = 6,              /* "KLP/1" and the pattern's byte, in clear */
-    MESH_HANDSHAKE_MAX = 1024,         /* bytes of one handshake message */
-    MESH_UNPROVEN_BYTES = 8192,        /* taken from a link before its handshake ended */
-    MESH_LINK_WINDOW = 262144,         /* ciphertext a carrier may hand over before it is consumed */
-    MESH_INTRO_BYTES = 4 << 20,        /* plaintext taken from a session whose identity is not proven yet */
-    MESH_LOG_REQUESTS = 4,             /* asked of one session to prove itself */
-    MESH_CONTROL_CREDIT = 65536,       /* of class control, before the first CREDIT frame */
-    MESH_RECORD_BULK = 16384,          /* bulk fills a record no further, so nothing waits behind more of it */
-    MESH_QUEUE_ROOM = 1 << 20,         /* bytes queued on a session beyond which the outbox holds back, per class */
-    MESH_QUEUE_LIMIT = 16 << 20,       /* control items queued: a session that takes none of them is closed */
+    MESH_PREFACE_LEN = 6,        /* "KLP/1" and the pattern's byte, in clear */
+    MESH_HANDSHAKE_MAX = 1024,   /* bytes of one handshake message */
+    MESH_UNPROVEN_BYTES = 8192,  /* taken from a link before its handshake ended */
+    MESH_LINK_WINDOW = 262144,   /* ciphertext a carrier may hand over before it is consumed */
+    MESH_INTRO_BYTES = 4 << 20,  /* plaintext taken from a session whose identity is not proven yet */
+    MESH_LOG_REQUESTS = 4,       /* asked of one session to prove itself */
+    MESH_CONTROL_CREDIT = 65536, /* of class control, before the first CREDIT frame */
+    MESH_RECORD_BULK = 16384,    /* bulk fills a record no further, so nothing waits behind more of it */
+    MESH_QUEUE_ROOM = 1 << 20,   /* bytes queued on a session beyond which the outbox holds back, per class */
+    MESH_QUEUE_LIMIT = 16 << 20, /* control items queued: a session that takes none of them is closed */
     MESH_SCRATCH = 4 * (KLP_RECORD_PLAIN_MAX + KLP_RECORD_OVERHEAD),
-    MESH_RUN_BYTES = 512 << 10,        /* of one batch */
-    MESH_PARSE_INLINE = 8192,          /* items up to this size are parsed on the loop */
+    MESH_RUN_BYTES = 512 << 10, /* of one batch */
+    MESH_PARSE_INLINE = 8192,   /* items up to this size are parsed on the loop */
     MESH_HELLO_MAX = 4096,
-    MESH_ASKED_MAX = 1000000,          /* ids of our own messages kept for their answers */
-    MESH_BACKOFF_MIN_MS = 500, MESH_BACKOFF_MAX_MS = 60000,
-    MESH_DRAIN_MS = 10000,             /* an old session waits for its last receipts */
-    MESH_ADDRESSES_MAX = 16, MESH_AGENTS_MAX = 1024, MESH_SKILLS_MAX = 64, MESH_RECORDS_MAX = 16384,
+    MESH_ASKED_MAX = 1000000, /* ids of our own messages kept for their answers */
+    MESH_BACKOFF_MIN_MS = 500,
+    MESH_BACKOFF_MAX_MS = 60000,
+    MESH_DRAIN_MS = 10000, /* an old session waits for its last receipts */
+    MESH_ADDRESSES_MAX = 16,
+    MESH_AGENTS_MAX = 1024,
+    MESH_SKILLS_MAX = 64,
+    MESH_RECORDS_MAX = 16384,
 };
 
 #define MESH_RECORD_KIND "node_record"
@@ -67,11 +74,11 @@ struct mesh_job {
 struct mesh_counters {
     uint64_t handshakes, handshakes_failed, records_bad, bytes_in, bytes_out;
     uint64_t messages_in, messages_out, repeats, receipts_in, receipts_bad, batches_in, batches_out, links_refused;
-    uint64_t refused[48];              /* messages, by negative error code */
+    uint64_t refused[48]; /* messages, by negative error code */
 };
 
 /* ---- link.c ---- */
-struct mesh_source {                   /* a remote host with handshakes under way */
+struct mesh_source { /* a remote host with handshakes under way */
     UT_hash_handle hh;
     uint32_t half_open;
     char host[128];
@@ -92,38 +99,41 @@ struct mesh_link {
     struct kos_buf in;
     struct mesh_handshake *handshake;
     struct mesh_session *session;
-    struct mesh_keep *keep;            /* who dialled it */
-    struct kos_timer *timer;           /* ends a handshake that takes too long */
-    struct kos_deferred first;         /* of an accepted link */
+    struct mesh_keep *keep;    /* who dialled it */
+    struct kos_timer *timer;   /* ends a handshake that takes too long */
+    struct kos_deferred first; /* of an accepted link */
 };
 
 struct mesh_link *mesh_link_find(struct kos_mesh *mesh, uint64_t id);
-/* Dials; the link belongs to `keep`, which hears of its end by mesh_keep_down. 0 with ret_error when the carrier has no such transport. */
-uint64_t mesh_link_dial(struct kos_mesh *mesh, struct mesh_keep *keep, const char *address, struct kos_error *ret_error);
+/* Dials; the link belongs to `keep`, which hears of its end by mesh_keep_down. 0 with ret_error when the carrier has
+ * no such transport. */
+uint64_t mesh_link_dial(struct kos_mesh *mesh, struct mesh_keep *keep, const char *address,
+                        struct kos_error *ret_error);
 void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes);
 /* Takes what lies in the buffer, as far as the state allows. */
 void mesh_link_process(struct mesh_link *link);
 void mesh_link_open_window(struct mesh_link *link);
 /* Ends it; its session is gone when this returns. The link itself goes with the carrier's link_down. */
-void mesh_link_close(struct mesh_link *link, bool flush, int32_t status, const char *format, ...) __attribute__((format(printf, 4, 5)));
-void mesh_link_settled(struct mesh_link *link);     /* no longer half open */
+void mesh_link_close(struct mesh_link *link, bool flush, int32_t status, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void mesh_link_settled(struct mesh_link *link); /* no longer half open */
 void mesh_link_free(struct mesh_link *link);
 
 /* ---- handshake.c ---- */
 struct mesh_handshake {
     struct mesh_job job;
-    struct mesh_link *link;            /* NULL: it went down while a worker had this */
+    struct mesh_link *link; /* NULL: it went down while a worker had this */
     struct klp_noise *noise;
-    const uint8_t *secret;             /* the node's static key, in the keys' memory */
+    const uint8_t *secret; /* the node's static key, in the keys' memory */
     int32_t pattern;
     bool initiator, running, writing, has_proof;
-    uint8_t messages;                  /* done so far */
+    uint8_t messages; /* done so far */
     int32_t status;
-    uint8_t remote[KLP_X25519_LEN];    /* IK, initiator: known beforehand */
-    uint8_t seed[128];                 /* the loop's randomness for the worker */
+    uint8_t remote[KLP_X25519_LEN]; /* IK, initiator: known beforehand */
+    uint8_t seed[128];              /* the loop's randomness for the worker */
     size_t seed_used;
     uint8_t own_proof[KLP_PROOF_LEN];
-    struct klp_proof proof;            /* the peer's, not verified */
+    struct klp_proof proof; /* the peer's, not verified */
     uint8_t in[MESH_HANDSHAKE_MAX], out[MESH_HANDSHAKE_MAX], payload[MESH_HANDSHAKE_MAX];
     size_t in_len, out_len, payload_len;
 };
@@ -135,7 +145,7 @@ size_t mesh_handshake_take(struct mesh_link *link, struct kos_bytes rest);
 void mesh_handshake_abandon(struct mesh_handshake *handshake);
 
 /* ---- session.c, flush.c, intro.c ---- */
-struct mesh_item {                     /* to be sent: cut into frames by flush.c */
+struct mesh_item { /* to be sent: cut into frames by flush.c */
     struct mesh_item *next;
     uint8_t type;
     uint8_t *data;
@@ -156,41 +166,41 @@ struct mesh_log_sent {
 struct mesh_session {
     struct kos_mesh *mesh;
     struct mesh_link *link;
-    struct mesh_peer *peer;            /* once up */
-    struct mesh_session *next, *prev;  /* of the peer */
+    struct mesh_peer *peer;           /* once up */
+    struct mesh_session *next, *prev; /* of the peer */
     struct klp_record *send, *receive;
     struct klp_assembly *assembly;
     struct klp_proof proof;
     uint8_t remote_static[KLP_X25519_LEN];
     int32_t pattern;
     bool initiator;
-    bool proven;                       /* the peer's log verified its proof */
-    bool greeted;                      /* its HELLO came, so it has verified ours */
-    bool up;                           /* both */
-    bool draining;                     /* a newer one takes its place */
-    bool record_sent;                  /* node record, as of now */
-    uint32_t log_requests;
+    bool proven;      /* the peer's log verified its proof */
+    bool greeted;     /* its HELLO came, so it has verified ours */
+    bool up;          /* both */
+    bool draining;    /* a newer one takes its place */
+    bool record_sent; /* node record, as of now */
+    uint32_t log_requests, log_answers;
     uint64_t intro_bytes;
-    char name[KLP_NAME_MAX + 1];       /* as the peer calls itself; "" unknown */
+    char name[KLP_NAME_MAX + 1]; /* as the peer calls itself; "" unknown */
     char version[64];
-    char roles[128];                   /* separated by spaces */
-    struct kos_buf urgent;             /* PING, PONG, CREDIT, CLOSE: whole frames */
+    char roles[128];       /* separated by spaces */
+    struct kos_buf urgent; /* PING, PONG, CREDIT, CLOSE: whole frames */
     struct mesh_queue queue[KLP_CLASSES];
     uint64_t out_allowed[KLP_CLASSES], out_sent[KLP_CLASSES];
     uint64_t in_granted[KLP_CLASSES], in_total[KLP_CLASSES], in_consumed[KLP_CLASSES];
-    uint64_t began_ms, heard_ms, pinged_ms, rtt_ms, drain_ms;    /* monotonic; pinged_ms 0: no ping open */
+    uint64_t began_ms, heard_ms, pinged_ms, rtt_ms, drain_ms; /* monotonic; pinged_ms 0: no ping open */
     int64_t since_ms;
     uint8_t ping[8];
     struct kos_timer *timer;
     struct mesh_session *dirty_next;
     bool dirty;
     struct mesh_log_sent *logs_sent;
-    struct klp_receipt *receipts;      /* to be signed at the turn's end */
+    struct klp_receipt *receipts; /* to be signed at the turn's end */
     size_t receipt_count, receipt_cap;
     bool receipts_listed;
     struct mesh_session *receipts_next;
-    struct mesh_entry *sent;           /* handed to this session, no receipt yet; in order */
-    struct mesh_in *in_first, *in_last;/* messages on their way through the inbox, in order of arrival */
+    struct mesh_entry *sent;            /* handed to this session, no receipt yet; in order */
+    struct mesh_in *in_first, *in_last; /* messages on their way through the inbox, in order of arrival */
 };
 
 void mesh_session_new(struct mesh_link *link);
@@ -204,9 +214,10 @@ void mesh_session_urgent(struct mesh_session *session, uint8_t type, struct kos_
 /* Bytes of a class were dealt with: the peer may send as many more. */
 void mesh_session_consumed(struct mesh_session *session, uint8_t klass, uint64_t bytes);
 /* Says why to the peer, then ends the link. */
-void mesh_session_close(struct mesh_session *session, int32_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void mesh_session_close(struct mesh_session *session, int32_t code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void mesh_session_drain(struct mesh_session *session);
-void mesh_session_touch(struct mesh_session *session);     /* flush it at the turn's end */
+void mesh_session_touch(struct mesh_session *session); /* flush it at the turn's end */
 void mesh_session_flush(struct mesh_session *session);
 void mesh_session_send_log(struct mesh_session *session, const struct klp_log *log, uint64_t from);
 /* The logs that a message of this signer needs, if they were not sent on this session before. */
@@ -218,16 +229,17 @@ void mesh_intro_log_request(struct mesh_session *session, struct kos_bytes paylo
 void mesh_intro_hello(struct mesh_session *session, struct kos_bytes payload);
 void mesh_intro_statement(struct mesh_session *session, struct kos_bytes text);
 /* Whether the policy lets a session with this node be, now. */
-bool mesh_session_allowed(struct kos_mesh *mesh, const struct klp_id *peer, bool initiator, const char *transport, struct kos_policy_decision *ret_decision);
+bool mesh_session_allowed(struct kos_mesh *mesh, const struct klp_id *peer, bool initiator, const char *transport,
+                          struct kos_policy_decision *ret_decision);
 
 /* ---- record.c ---- */
 struct mesh_record_agent {
     struct klp_id id;
     char name[KLP_LABEL_MAX + 1];
     double trust_required;
-    char **skills;                     /* NULL-terminated */
+    char **skills; /* NULL-terminated */
 };
-struct mesh_record {                   /* what a node publishes about itself */
+struct mesh_record { /* what a node publishes about itself */
     UT_hash_handle hh;
     struct klp_id node;
     char name[KLP_NAME_MAX + 1];
@@ -236,8 +248,8 @@ struct mesh_record {                   /* what a node publishes about itself */
     size_t agent_count;
 };
 void mesh_record_take(struct kos_mesh *mesh, const struct klp_statement *statement);
+/* From memory or the store; NULL when unknown or expired. */
 struct mesh_record *mesh_record_find(struct kos_mesh *mesh, const struct klp_id *node);
-void mesh_record_load(struct kos_mesh *mesh, const struct klp_id *node);
 void mesh_records_free(struct kos_mesh *mesh);
 /* Addresses, agents or names changed: a new one is made when next needed and sent to who may see it. */
 void mesh_record_changed(struct kos_mesh *mesh);
@@ -249,50 +261,55 @@ struct mesh_peer {
     struct kos_mesh *mesh;
     struct klp_id id;
     struct mesh_session *sessions;
-    struct mesh_entry *waiting[KLP_CLASSES];  /* ready to be signed and sent, in order */
-    bool signing[KLP_CLASSES];                /* a run of this class is on a worker or waits for the disk */
+    struct mesh_entry *waiting[KLP_CLASSES]; /* ready to be signed and sent, in order */
+    bool signing[KLP_CLASSES];               /* a run of this class is on a worker or waits for the disk */
     bool touched;
     struct mesh_peer *touched_next;
-    uint64_t entries, bytes;                  /* outbox, this target */
-    uint64_t dedupe, stored;                  /* dedupe entries; inbox messages not settled */
-    uint64_t logs_window_ms; uint32_t logs;   /* taken in this minute */
+    uint64_t entries, bytes; /* outbox, this target */
+    uint64_t dedupe, stored; /* dedupe entries; inbox messages not settled */
+    uint64_t logs_window_ms;
+    uint32_t logs; /* taken in this minute */
     bool has_static;
     uint8_t noise_static[KLP_X25519_LEN];
-    char name[KLP_NAME_MAX + 1];              /* as it last called itself */
-    struct mesh_keep *keep;                   /* the connection kept up to it */
+    char name[KLP_NAME_MAX + 1]; /* as it last called itself */
+    struct mesh_keep *keep;      /* the connection kept up to it */
 };
 
 struct mesh_peer *mesh_peer_find(struct kos_mesh *mesh, const struct klp_id *id);
-struct mesh_peer *mesh_peer_get(struct kos_mesh *mesh, const struct klp_id *id);   /* made when new */
+struct mesh_peer *mesh_peer_get(struct kos_mesh *mesh, const struct klp_id *id); /* made when new */
 void mesh_peer_free(struct mesh_peer *peer);
-void mesh_peer_release(struct mesh_peer *peer);     /* frees it when nothing is known that needs it */
+void mesh_peer_release(struct mesh_peer *peer); /* frees it when nothing is known that needs it */
 void mesh_peer_up(struct mesh_session *session);
 void mesh_peer_down(struct mesh_session *session, int32_t status, const char *text);
-struct mesh_session *mesh_peer_session(const struct mesh_peer *peer);              /* the best, or NULL */
+struct mesh_session *mesh_peer_session(const struct mesh_peer *peer); /* the best, or NULL */
 bool mesh_peer_log_allowed(struct mesh_peer *peer);
 
-struct mesh_waiter {                   /* of kos_mesh_connect */
+struct mesh_waiter { /* of kos_mesh_connect */
     struct mesh_waiter *next;
     void (*done)(void *arg, const struct kos_mesh_connected *result);
     void *arg;
     struct kos_timer *timer;
     struct mesh_keep *keep;
 };
-struct mesh_keep {                     /* a connection kept up */
+struct mesh_keep { /* a connection kept up */
     struct mesh_keep *next, *prev;
     struct kos_mesh *mesh;
-    char *address;                     /* as the carrier dials it */
+    char *address; /* as the carrier dials it */
     bool has_expect;
-    bool durable;                      /* on disk; else for the time that somebody waits or messages wait */
-    bool proven;                       /* `peer` answered here before */
-    bool tried_ik, no_ik, came_up;     /* of the dial under way */
+    bool durable;                  /* on disk; else for the time that somebody waits or messages wait */
+    bool proven;                   /* `peer` answered here before */
+    bool tried_ik, no_ik, came_up; /* of the dial under way */
     struct klp_id expect;
-    struct klp_id peer;                /* who answered last, when `proven` */
-    uint64_t link, renewing;           /* ids; 0 none */
+    struct klp_id peer;      /* who answered last, when `proven` */
+    uint64_t link, renewing; /* ids; 0 none */
     uint32_t backoff_ms;
     struct kos_timer *timer;
     struct mesh_waiter *waiters;
 };
+struct mesh_keep *mesh_keep_new(struct kos_mesh *mesh, const char *address);
+void mesh_keep_free(struct mesh_keep *keep);
+void mesh_keep_save(struct mesh_keep *keep);  /* durable from now on */
+void mesh_keep_later(struct mesh_keep *keep); /* dials again after its back-off */
 void mesh_keep_up(struct mesh_keep *keep, struct mesh_session *session);
 void mesh_keep_down(struct mesh_keep *keep, uint64_t link, int32_t status, const char *text);
 void mesh_keep_renew(struct mesh_keep *keep, struct mesh_session *old);
@@ -309,11 +326,12 @@ bool mesh_keeps_remove(struct kos_mesh *mesh, const struct klp_id *peer);
 
 /* ---- route.c ---- */
 struct mesh_target {
-    struct klp_id node, agent;         /* agent zero: the node, or not known */
+    struct klp_id node, agent; /* agent zero: the node, or not known */
     bool has_agent;
-    char text[KLP_ADDRESS_MAX];        /* what the message says */
+    char text[KLP_ADDRESS_MAX]; /* what the message says */
 };
-int32_t mesh_route_resolve(struct kos_mesh *mesh, const char *address, const struct klp_id *id, struct mesh_target *ret_target, struct kos_error *ret_error);
+int32_t mesh_route_resolve(struct kos_mesh *mesh, const char *address, const struct klp_id *id,
+                           struct mesh_target *ret_target, struct kos_error *ret_error);
 struct mesh_local_agent *mesh_local_agent(struct kos_mesh *mesh, const struct klp_id *id);
 struct mesh_local_agent *mesh_local_agent_by_name(struct kos_mesh *mesh, const char *name);
 /* klp:// text of one of our own identities. */
@@ -328,12 +346,12 @@ struct mesh_local_agent {
 
 /* ---- outbox ---- */
 enum mesh_entry_state {
-    MESH_NEW = 1,        /* its transaction is not on disk yet */
-    MESH_WAITING,        /* in peer->waiting */
-    MESH_SIGNING,        /* in a run */
-    MESH_SENT,           /* in session->sent */
-    MESH_DELAYED,        /* refused as busy: again at `due_ms` */
-    MESH_ENDED,          /* has an outcome that nobody has noted yet */
+    MESH_NEW = 1, /* its transaction is not on disk yet */
+    MESH_WAITING, /* in peer->waiting */
+    MESH_SIGNING, /* in a run */
+    MESH_SENT,    /* in session->sent */
+    MESH_DELAYED, /* refused as busy: again at `due_ms` */
+    MESH_ENDED,   /* has an outcome that nobody has noted yet */
 };
 
 struct mesh_entry {
@@ -344,24 +362,31 @@ struct mesh_entry {
     struct klp_digest digest;
     int32_t state;
     uint8_t klass;
-    bool handed;                       /* a link may have had it: on disk before one has */
-    bool resent;                       /* said in space "handed", not in the entry itself */
-    uint64_t bytes;                    /* of the body */
-    int64_t expires, due_ms;
+    bool handed;             /* a link may have had it: on disk before one has */
+    bool resent;             /* said in space "handed", not in the entry itself */
+    uint64_t bytes;          /* of the body */
+    int64_t expires;         /* Unix ms, as the message says */
+    int64_t ends_ms, due_ms; /* steady: when it expires; when it is tried or offered again */
     uint32_t backoff_ms;
-    uint64_t link;                     /* SENT: over which; 0 to ourselves */
-    uint8_t *body;                     /* NULL: in the store */
+    uint64_t link; /* SENT: over which; 0 to ourselves */
+    uint8_t *body; /* NULL: in the store */
     char *owner, *type;
-    int32_t status;                    /* ENDED */
+    int32_t status; /* ENDED */
     char *text;
     bool offered;
 };
 
-struct mesh_due { int64_t due; uint64_t seq; };
-struct mesh_heap { struct mesh_due *at; size_t count, cap; };
+struct mesh_due {
+    int64_t due;
+    uint64_t seq;
+};
+struct mesh_heap {
+    struct mesh_due *at;
+    size_t count, cap;
+};
 void mesh_heap_push(struct mesh_heap *heap, int64_t due, uint64_t seq);
 bool mesh_heap_pop(struct mesh_heap *heap, int64_t until, uint64_t *ret_seq);
-int64_t mesh_heap_first(const struct mesh_heap *heap);     /* INT64_MAX when empty */
+int64_t mesh_heap_first(const struct mesh_heap *heap); /* INT64_MAX when empty */
 
 void mesh_entry_key(uint64_t seq, uint8_t key[8]);
 void mesh_entry_put(struct kos_tx *tx, const struct mesh_entry *entry, struct kos_bytes body);
@@ -376,57 +401,57 @@ void mesh_outbox_load(struct kos_mesh *mesh);
 void mesh_outbox_free(struct kos_mesh *mesh);
 void mesh_outbox_add(struct kos_mesh *mesh, struct mesh_entry *entry);
 struct mesh_entry *mesh_outbox_find(struct kos_mesh *mesh, uint64_t seq);
-void mesh_outbox_wake(struct kos_mesh *mesh, const struct mesh_entry *entry, uint64_t delay_ms);   /* look at it then */
-void mesh_outbox_ready(struct kos_mesh *mesh, struct mesh_entry *entry);     /* -> WAITING */
+void mesh_outbox_wake(struct kos_mesh *mesh, const struct mesh_entry *entry, uint64_t delay_ms); /* look at it then */
+void mesh_outbox_ready(struct kos_mesh *mesh, struct mesh_entry *entry);                         /* -> WAITING */
 void mesh_outbox_sent(struct mesh_session *session, struct mesh_entry *entry);
-void mesh_outbox_lost(struct mesh_session *session);                         /* its SENT entries wait again */
+void mesh_outbox_lost(struct mesh_session *session); /* its SENT entries wait again */
 /* A receipt, verified, by the host `node`. */
 void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const struct klp_receipt *receipt);
 void mesh_outbox_fail(struct kos_mesh *mesh, struct mesh_entry *entry, int32_t status, const char *text);
-void mesh_outbox_again(struct kos_mesh *mesh, struct mesh_entry *entry, uint64_t retry_ms);  /* an outcome, deferred */
-void mesh_outbox_noted(struct kos_mesh *mesh, struct mesh_entry *entry);     /* the owner's transaction took note */
+void mesh_outbox_again(struct kos_mesh *mesh, struct mesh_entry *entry, uint64_t retry_ms); /* an outcome, deferred */
+void mesh_outbox_noted(struct kos_mesh *mesh, struct mesh_entry *entry); /* the owner's transaction took note */
 void mesh_outbox_offer(struct kos_mesh *mesh, struct mesh_entry *entry);
 void mesh_outbox_due(struct kos_mesh *mesh);
-void mesh_outbox_remove(struct kos_mesh *mesh, struct mesh_entry *entry);    /* from memory */
-void mesh_peer_touch(struct mesh_peer *peer);                                /* look at its outbox at the turn's end */
-void mesh_sign_peer(struct mesh_peer *peer);                                 /* starts runs, as far as there is room */
+void mesh_outbox_remove(struct kos_mesh *mesh, struct mesh_entry *entry); /* from memory */
+void mesh_peer_touch(struct mesh_peer *peer);                             /* look at its outbox at the turn's end */
+void mesh_sign_peer(struct mesh_peer *peer);                              /* starts runs, as far as there is room */
 
 /* ---- inbox ---- */
-struct mesh_in {                       /* an item on its way: one message or a batch */
+struct mesh_in { /* an item on its way: one message or a batch */
     struct mesh_job job;
     struct mesh_in *next;
-    uint64_t link;                     /* 0: from ourselves */
-    struct mesh_session *session;      /* NULL: from ourselves, or gone */
+    uint64_t link;                /* 0: from ourselves */
+    struct mesh_session *session; /* NULL: from ourselves, or gone */
     struct klp_id peer;
     uint8_t *data;
     size_t len;
     uint8_t type, klass;
     char transport[32];
-    bool busy;                         /* on its way through workers */
+    bool busy; /* on its way through workers */
     bool verifying, finished, orphan;
     int32_t status;
     uint32_t count;
     struct klp_message *messages;
-    struct klp_digest *digests;        /* of a batch */
+    struct klp_digest *digests; /* of a batch */
     struct kos_bytes signature;
     struct klp_public key;
-    struct klp_digest *nodes;          /* of the batch's tree, while it is stored */
-    uint64_t *seqs;                    /* stored as; 0: not */
-    bool *repeats;                     /* seen before: gets the receipt it got */
+    struct klp_digest *nodes; /* of the batch's tree, while it is stored */
+    uint64_t *seqs;           /* stored as; 0: not */
+    bool *repeats;            /* seen before: gets the receipt it got */
     struct klp_digest *digests_recorded;
 };
 
 enum mesh_open_state { MESH_OPEN_NEW = 1, MESH_OPEN_READY, MESH_OPEN_OFFERED, MESH_OPEN_DEFERRED };
 
-struct mesh_open {                     /* stored and not settled */
+struct mesh_open { /* stored and not settled */
     UT_hash_handle hh;
-    struct mesh_open *next, *prev;     /* READY ones, in order */
+    struct mesh_open *next, *prev; /* READY ones, in order */
     uint64_t seq;
     int32_t state;
     bool again;
     int64_t due_ms;
     struct klp_id peer;
-    uint8_t *value;                    /* as in the store; NULL: read it there */
+    uint8_t *value; /* as in the store; NULL: read it there */
     size_t value_len;
 };
 
@@ -437,13 +462,20 @@ void mesh_inbox_orphan(struct mesh_session *session);
 void mesh_inbox_free(struct kos_mesh *mesh);
 /* ---- judge.c ---- */
 /* One verified message: KOS_OK and *ret_repeat, or a refusal with what the peer may hear. */
-struct mesh_refusal { char text[508]; char peer_text[256]; char rule[KOS_RULE_TEXT]; };
-int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded, bool *ret_repeat, struct mesh_refusal *ret_refusal);
-void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code, const struct mesh_refusal *refusal);
+struct mesh_refusal {
+    char text[508];
+    char peer_text[256];
+    char rule[KOS_RULE_TEXT];
+};
+int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded,
+                         bool *ret_repeat, struct mesh_refusal *ret_refusal);
+void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code,
+                        const struct mesh_refusal *refusal);
 
 void mesh_offer_load(struct kos_mesh *mesh);
 void mesh_offer_free(struct kos_mesh *mesh);
-struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const struct klp_id *peer, struct kos_bytes value);
+struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const struct klp_id *peer,
+                                 struct kos_bytes value);
 struct mesh_open *mesh_offer_find(struct kos_mesh *mesh, uint64_t seq);
 void mesh_offer_ready(struct kos_mesh *mesh, struct mesh_open *open);
 void mesh_offer_run(struct kos_mesh *mesh);
@@ -451,8 +483,13 @@ void mesh_offer_due(struct kos_mesh *mesh);
 void mesh_offer_remove(struct kos_mesh *mesh, struct mesh_open *open);
 void mesh_offer_defer(struct kos_mesh *mesh, struct mesh_open *open, uint64_t retry_ms);
 /* The value of space "inbox". */
-void mesh_stored_pack(struct kos_buf *out, uint8_t klass, const struct klp_id *peer, const struct klp_id *agent, struct kos_bytes signature, struct kos_bytes body);
-struct mesh_stored { uint8_t klass; struct klp_id peer, agent; struct kos_bytes signature, body; };
+void mesh_stored_pack(struct kos_buf *out, uint8_t klass, const struct klp_id *peer, const struct klp_id *agent,
+                      struct kos_bytes signature, struct kos_bytes body);
+struct mesh_stored {
+    uint8_t klass;
+    struct klp_id peer, agent;
+    struct kos_bytes signature, body;
+};
 bool mesh_stored_unpack(struct kos_bytes value, struct mesh_stored *ret_stored);
 /* malloc'ed; from memory or the store. */
 int32_t mesh_offer_value(struct kos_mesh *mesh, struct mesh_open *open, uint8_t **ret_value, size_t *ret_len);
@@ -465,7 +502,8 @@ void mesh_receipts_take(struct mesh_session *session, struct kos_bytes item);
 /* ---- expiry.c: dedupe and asked entries with the time they may be forgotten ---- */
 enum mesh_expiry_kind { MESH_EXPIRY_DEDUPE = 1, MESH_EXPIRY_ASKED = 2 };
 void mesh_dedupe_put(struct kos_tx *tx, const struct klp_message *message, const struct klp_id *peer);
-int32_t mesh_dedupe_get(struct kos_mesh *mesh, const struct klp_id *source, const struct klp_id *id, struct klp_receipt *ret_receipt);
+int32_t mesh_dedupe_get(struct kos_mesh *mesh, const struct klp_id *source, const struct klp_id *id,
+                        struct klp_receipt *ret_receipt);
 void mesh_asked_put(struct kos_tx *tx, const struct klp_id *id, const struct klp_id *node, int64_t expires);
 bool mesh_asked(struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);
 void mesh_expiry_load(struct kos_mesh *mesh);
@@ -494,15 +532,15 @@ struct kos_mesh {
     uint8_t proof[KLP_PROOF_LEN];
     struct klp_digest proof_head;
     bool has_proof;
-    uint32_t pending;                  /* pieces of work and commits that come back */
-    struct mesh_job *jobs;             /* on workers */
+    uint32_t pending;      /* pieces of work and commits that come back */
+    struct mesh_job *jobs; /* on workers */
     bool freed, started, stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
     struct kos_timer *stop_timer;
     struct kos_deferred stop_deferred;
-    uint64_t next_id;                  /* of links and endpoints */
-    uint64_t next_seq;                 /* of outbox and inbox entries */
+    uint64_t next_id;  /* of links and endpoints */
+    uint64_t next_seq; /* of outbox and inbox entries */
     struct mesh_endpoint *endpoints;
     struct mesh_link *links;
     struct mesh_source *sources;
@@ -511,14 +549,14 @@ struct kos_mesh {
     struct mesh_peer *touched;
     struct mesh_keep *keeps;
     struct mesh_record *records;
-    uint8_t *own_record;               /* the statement's text; NULL: to be made */
+    uint8_t *own_record; /* the statement's text; NULL: to be made */
     size_t own_record_len;
-    bool records_due;                  /* look at the turn's end who gets it */
+    bool records_due; /* look at the turn's end who gets it */
     struct mesh_local_agent *agents;
     size_t agent_count;
     struct mesh_session *dirty, *receipts;
     struct kos_turn_end close_batches, flush_sessions;
-    struct kos_deferred turn;          /* asks for a turn */
+    struct kos_deferred turn; /* asks for a turn */
     struct kos_deferred offers;
     struct mesh_entry *entries, *entries_by_id;
     uint64_t outbox_bytes;
@@ -527,30 +565,42 @@ struct kos_mesh {
     uint32_t offered;
     struct mesh_in *local_first, *local_last;
     struct kos_timer *due_timer;
-    int64_t due_at;                    /* what it is set to; INT64_MAX: not */
+    int64_t due_at; /* what it is set to; INT64_MAX: not */
     struct kos_timer *sweep_timer;
-    int64_t time_known, time_stored;   /* the latest wall clock seen; as on disk */
+    int64_t time_known, time_stored; /* the latest wall clock seen; as on disk */
     struct kos_log_limit *log_limit;
     struct kos_watcher *watchers;
     struct mesh_counters counters;
     uint8_t *scratch;
 };
 
+/* self.c: NULL-terminated lists of strings. */
+char **mesh_list_copy(const char *const *list);
+void mesh_list_free(char **list);
+void mesh_endpoints_free(struct kos_mesh *mesh);
+void mesh_agents_free(struct kos_mesh *mesh);
+
 /* The later of the clock and the last time known on disk. */
 int64_t mesh_now(struct kos_mesh *mesh);
+/* Milliseconds that a clock set forth or back does not touch: what the heaps and `due_ms` are in. */
+int64_t mesh_steady(struct kos_mesh *mesh);
 /* Something of this mesh is on a worker or at the disk. drop: false when the mesh was freed meanwhile (and maybe just
  * went): clean up and touch nothing of it. */
 void mesh_hold(struct kos_mesh *mesh);
 bool mesh_drop(struct kos_mesh *mesh);
-void mesh_work(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work), void (*done)(struct kos_work *work));
-bool mesh_work_done(struct mesh_job *job);     /* mesh_drop, for what mesh_work took */
+void mesh_work(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work),
+               void (*done)(struct kos_work *work));
+bool mesh_work_done(struct mesh_job *job); /* mesh_drop, for what mesh_work took */
 void mesh_due_at(struct kos_mesh *mesh, int64_t due);
 /* Takes `detail`. */
 void mesh_event(struct kos_mesh *mesh, const char *event, json_t *detail);
+/* Fit for JSON, a log and a terminal: UTF-8 without controls, cut between characters. */
+void mesh_text(const char *text, char *ret_text, size_t cap);
 bool mesh_watched(const struct kos_mesh *mesh);
 json_t *mesh_id_json(const struct klp_id *id);
 bool mesh_id_zero(const struct klp_id *id);
 const uint8_t *mesh_proof(struct kos_mesh *mesh);
-const char *mesh_peer_label(struct kos_mesh *mesh, const struct klp_id *id, char buf[KLP_ID_TEXT]);   /* petname or id text */
+const char *mesh_peer_label(struct kos_mesh *mesh, const struct klp_id *id,
+                            char buf[KLP_ID_TEXT]); /* petname or id text */
 
 #endif

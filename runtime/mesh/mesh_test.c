@@ -16,7 +16,8 @@ START_TEST(strangers_meet)
 {
     struct net_node *a, *b;
     two(&a, &b);
-    ck_assert_msg(net_connect(a, b) == KOS_OK, "%s\n%s\n%s", a->connected_text, kos_manual_logged(a->manual), kos_manual_logged(b->manual));
+    ck_assert_msg(net_connect(a, b) == KOS_OK, "%s\n%s\n%s", a->connected_text, kos_manual_logged(a->manual),
+                  kos_manual_logged(b->manual));
     ck_assert(klp_id_eq(&a->connected_to, &b->id));
     ck_assert_ptr_nonnull(net_session(a, b));
     ck_assert_ptr_nonnull(net_session(b, a));

@@ -11,8 +11,8 @@ struct net_end {
     struct net_end *next, *prev, *other;
     struct net_node *node;
     uint64_t link;
-    struct kos_buf out;                /* sent by the node, not delivered */
-    uint64_t credit;                   /* what the node takes */
+    struct kos_buf out; /* sent by the node, not delivered */
+    uint64_t credit;    /* what the node takes */
     bool dialling, closed, dead;
     char address[64];
     struct net_node *target;
@@ -20,8 +20,11 @@ struct net_end {
 
 static struct kos_link_info info_of(const struct net_end *end)
 {
-    return (struct kos_link_info){ .size = sizeof(struct kos_link_info), .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED, .send_window_bytes = end->node->net->window,
-                                   .local = end->node->address, .remote = end->other ? end->other->node->address : end->address };
+    return (struct kos_link_info){ .size = sizeof(struct kos_link_info),
+                                   .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED,
+                                   .send_window_bytes = end->node->net->window,
+                                   .local = end->node->address,
+                                   .remote = end->other ? end->other->node->address : end->address };
 }
 
 static int32_t carrier_listen(struct kos_carrier *carrier, uint64_t endpoint, const char *address)
@@ -99,7 +102,8 @@ static void carrier_close(struct kos_carrier *carrier, uint64_t link, bool flush
     end->closed = true;
 }
 
-static const struct kos_carrier_ops carrier_ops = { carrier_listen, carrier_endpoint_close, carrier_dial, carrier_send, carrier_credit, carrier_close };
+static const struct kos_carrier_ops carrier_ops = { carrier_listen, carrier_endpoint_close, carrier_dial,
+                                                    carrier_send,   carrier_credit,         carrier_close };
 
 static void end_die(struct net_end *end, const char *text)
 {
@@ -319,7 +323,9 @@ void net_init(struct net *net)
 static void show_agent(struct net_node *node)
 {
     static const char *const skills[] = { "echo", NULL };
-    struct kos_mesh_agent agent = { .id = node->agent, .name = node->agent_name, .skills = skills, .trust_required = node->agent_trust };
+    struct kos_mesh_agent agent = {
+        .id = node->agent, .name = node->agent_name, .skills = skills, .trust_required = node->agent_trust
+    };
     kos_mesh_agents_set(node->mesh, &agent, node->agents);
 }
 
@@ -377,7 +383,8 @@ struct net_node *net_add(struct net *net, const char *name)
     ck_assert_int_eq(node->env->ops->dir_make(node->env, "/node/policy.d", 0700), KOS_OK);
     ck_assert_int_eq(node->env->ops->dir_sync(node->env, "/node"), KOS_OK);
     ck_assert_int_eq(node->env->ops->dir_sync(node->env, "/"), KOS_OK);
-    ck_assert_msg(kos_keys_create(node->env, "/node/keys", KLP_ALG_ED25519, kos_bytes(NULL, 0), &error) == KOS_OK, "%s", error.text);
+    ck_assert_msg(kos_keys_create(node->env, "/node/keys", KLP_ALG_ED25519, kos_bytes(NULL, 0), &error) == KOS_OK, "%s",
+                  error.text);
     net_start(node);
     net_settle(net);
     return node;
@@ -440,15 +447,21 @@ void net_fini(struct net *net)
     pump(net);
 }
 
+bool net_turn(struct net *net)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < net->count; i++)
+        any |= kos_manual_turn(net->nodes[i].manual);
+    any |= pump(net);
+    return any;
+}
+
 void net_settle(struct net *net)
 {
     bool any = true;
     for (uint32_t turns = 0; any; turns++) {
         ck_assert_msg(turns < 2000000, "the network does not come to rest");
-        any = false;
-        for (uint32_t i = 0; i < net->count; i++)
-            any |= kos_manual_turn(net->nodes[i].manual);
-        any |= pump(net);
+        any = net_turn(net);
         if (any && net->crash_node && ++net->turns == net->crash_turn) {
             if (net->crash_torn)
                 kos_manual_power_loss_torn(net->crash_node->manual);
@@ -467,7 +480,8 @@ void net_run(struct net *net, uint64_t ms)
             kos_manual_advance(net->nodes[i].manual, step);
         net_settle(net);
         ms -= step;
-        if (net->crash_node && !net->crash_node->up && net->crash_back_ms && (net->crash_back_ms -= step < net->crash_back_ms ? step : net->crash_back_ms) == 0) {
+        if (net->crash_node && !net->crash_node->up && net->crash_back_ms &&
+            (net->crash_back_ms -= step < net->crash_back_ms ? step : net->crash_back_ms) == 0) {
             net_start(net->crash_node);
             net_settle(net);
         }
@@ -506,7 +520,8 @@ void net_policy(struct net_node *node, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    ck_assert_int_eq(kos_file_write_all(node->env, "/node/policy.d/test.klp-policy", 0600, kos_bytes_str(text)), KOS_OK);
+    ck_assert_int_eq(kos_file_write_all(node->env, "/node/policy.d/test.klp-policy", 0600, kos_bytes_str(text)),
+                     KOS_OK);
     ck_assert_msg(kos_policy_load(node->env, "/node/policy.d", &policy, &error) == KOS_OK, "%s", error.text);
     kos_trust_set_policy(node->trust, policy);
     kos_policy_unref(node->policy);
@@ -561,7 +576,7 @@ int32_t net_send_draft(struct net_node *node, struct kos_draft *draft)
     if (!draft->klass)
         draft->klass = KLP_CLASS_INTERACTIVE;
     if (!draft->expires_in_ms)
-        draft->expires_in_ms = 600000;
+        draft->expires_in_ms = 3600000;
     if (!draft->payload.data)
         draft->payload = kos_bytes_str("{}");
     if (memcmp(draft->id, none, sizeof none) == 0)
@@ -570,7 +585,8 @@ int32_t net_send_draft(struct net_node *node, struct kos_draft *draft)
     return kos_mesh_tx_commit(tx, NULL, NULL, NULL);
 }
 
-int32_t net_send(struct net_node *node, const struct net_node *other, const char *type, size_t bytes, int32_t klass, uint8_t *ret_id)
+int32_t net_send(struct net_node *node, const struct net_node *other, const char *type, size_t bytes, int32_t klass,
+                 uint8_t *ret_id)
 {
     struct kos_draft draft = { .type = type, .klass = klass, .target = "" };
     char *filler = kos_new(bytes + 1);

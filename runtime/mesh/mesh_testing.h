@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Nodes in one process for the mesh's tests: each with an environment, store and keys of its own, joined by a network in
- * memory that can split, hold back, alter and cut. Nothing in it waits: time moves by net_run. */
+ * Nodes in one process for the mesh's tests: each with an environment, store and keys of its own, joined by a
+ * network in memory that can split, hold back, alter and cut. Nothing in it waits: time moves by net_run. */
 #ifndef KOS_MESH_TESTING_H
 #define KOS_MESH_TESTING_H
 
@@ -12,14 +12,14 @@ enum { NET_NODES = 8, NET_SEEN = 4096 };
 struct net;
 struct net_end;
 
-struct net_seen {                      /* a message that the sink got */
+struct net_seen { /* a message that the sink got */
     uint64_t handle;
     uint8_t id[KOS_ID_BYTES], reply_to[KOS_ID_BYTES], source_id[KOS_ID_BYTES], agent[KOS_ID_BYTES];
     char type[KLP_TYPE_MAX];
     size_t bytes;
     int32_t again;
 };
-struct net_ended {                     /* an outcome */
+struct net_ended { /* an outcome */
     uint64_t handle;
     uint8_t id[KOS_ID_BYTES];
     int32_t status;
@@ -27,7 +27,7 @@ struct net_ended {                     /* an outcome */
 };
 
 struct net_node {
-    struct kos_carrier carrier;        /* first: the operations get these */
+    struct kos_carrier carrier; /* first: the operations get these */
     struct net *net;
     struct kos_sink sink;
     struct kos_manual *manual;
@@ -39,19 +39,19 @@ struct net_node {
     struct kos_mesh *mesh;
     struct kos_mesh_limits limits;
     struct klp_id id;
-    const char *name, *address;        /* "home", "mem://home" */
-    struct klp_id agent;               /* zero: none */
+    const char *name, *address; /* "home", "mem://home" */
+    struct klp_id agent;        /* zero: none */
     char agent_name[64];
     double agent_trust;
     uint32_t agents;
     bool up, listening, keep_open, refuse_types;
-    uint32_t defers;                   /* so many messages are deferred first */
-    int32_t verdict;                   /* given at once unless keep_open */
+    uint32_t defers; /* so many messages are deferred first */
+    int32_t verdict; /* given at once unless keep_open */
     uint32_t seen_count, ended_count;
     struct net_seen seen[NET_SEEN];
     struct net_ended ended[NET_SEEN];
     uint64_t endpoint;
-    int32_t connected;                 /* of the last connect: 1 not yet, else its status */
+    int32_t connected; /* of the last connect: 1 not yet, else its status */
     struct klp_id connected_to;
     char connected_text[512];
 };
@@ -60,15 +60,15 @@ struct net {
     struct net_node nodes[NET_NODES];
     uint32_t count;
     struct net_end *ends;
-    size_t split;                      /* bytes at a time; 0: all there are */
-    uint64_t window;                   /* send window of a link's end */
-    uint64_t corrupt_at;               /* the byte of all carried from now on to alter; 0 none */
+    size_t split;        /* bytes at a time; 0: all there are */
+    uint64_t window;     /* send window of a link's end */
+    uint64_t corrupt_at; /* the byte of all carried from now on to alter; 0 none */
     uint64_t carried;
-    bool hold;                         /* nothing is delivered */
-    bool raw_links;                    /* the test makes some that are not this network's */
-    uint64_t cut_after;                /* all links go down when so many bytes more were carried; 0 never */
-    uint64_t turns;                    /* made so far */
-    struct net_node *crash_node;       /* loses power at turn `crash_turn` and is back `crash_back_ms` later */
+    bool hold;                   /* nothing is delivered */
+    bool raw_links;              /* the test makes some that are not this network's */
+    uint64_t cut_after;          /* all links go down when so many bytes more were carried; 0 never */
+    uint64_t turns;              /* made so far */
+    struct net_node *crash_node; /* loses power at turn `crash_turn` and is back `crash_back_ms` later */
     uint64_t crash_turn, crash_back_ms;
     bool crash_torn;
 };
@@ -83,9 +83,10 @@ void net_stop(struct net_node *node);
 void net_crash(struct net_node *node);
 /* Until nothing more happens now. */
 void net_settle(struct net *net);
+bool net_turn(struct net *net); /* one turn of each node, one step of each link */
 /* Time passes for all nodes together. */
 void net_run(struct net *net, uint64_t ms);
-void net_cut(struct net *net);         /* all links, now */
+void net_cut(struct net *net); /* all links, now */
 void net_trust(struct net_node *node, const struct net_node *other, double score);
 /* Connects and settles; the status. */
 int32_t net_connect(struct net_node *node, const struct net_node *other);
@@ -95,7 +96,8 @@ void net_connect_kept(struct net_node *node, const struct net_node *other);
 /* A policy of one manifest, in force from now on. */
 void net_policy(struct net_node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Sends a message with a payload of about `bytes`; ret_id may be NULL. */
-int32_t net_send(struct net_node *node, const struct net_node *other, const char *type, size_t bytes, int32_t klass, uint8_t *ret_id);
+int32_t net_send(struct net_node *node, const struct net_node *other, const char *type, size_t bytes, int32_t klass,
+                 uint8_t *ret_id);
 int32_t net_send_draft(struct net_node *node, struct kos_draft *draft);
 int32_t net_settle_handle(struct net_node *node, uint64_t handle, int32_t verdict, int32_t error, uint64_t retry_ms);
 struct mesh_session *net_session(struct net_node *node, const struct net_node *other);

@@ -8,7 +8,8 @@
 
 enum { STORED_VERSION = 1 };
 
-void mesh_stored_pack(struct kos_buf *out, uint8_t klass, const struct klp_id *peer, const struct klp_id *agent, struct kos_bytes signature, struct kos_bytes body)
+void mesh_stored_pack(struct kos_buf *out, uint8_t klass, const struct klp_id *peer, const struct klp_id *agent,
+                      struct kos_bytes signature, struct kos_bytes body)
 {
     pack_uint(out, STORED_VERSION, 1);
     pack_uint(out, klass, 1);
@@ -91,7 +92,8 @@ void mesh_offer_defer(struct kos_mesh *mesh, struct mesh_open *open, uint64_t re
     leave_state(mesh, open);
     open->state = MESH_OPEN_DEFERRED;
     open->again = true;
-    open->due_ms = mesh_now(mesh) + (int64_t)(retry_ms < KLP_MESSAGE_LIFE_MAX_MS ? retry_ms : KLP_MESSAGE_LIFE_MAX_MS);
+    open->due_ms = mesh_steady(mesh) +
+                   (int64_t)(retry_ms < KLP_MESSAGE_LIFE_MAX_MS ? retry_ms : KLP_MESSAGE_LIFE_MAX_MS);
     mesh_heap_push(&mesh->inbox_due, open->due_ms, open->seq);
     mesh_due_at(mesh, open->due_ms);
 }
@@ -99,7 +101,7 @@ void mesh_offer_defer(struct kos_mesh *mesh, struct mesh_open *open, uint64_t re
 void mesh_offer_due(struct kos_mesh *mesh)
 {
     uint64_t seq;
-    while (mesh_heap_pop(&mesh->inbox_due, mesh_now(mesh), &seq)) {
+    while (mesh_heap_pop(&mesh->inbox_due, mesh_steady(mesh), &seq)) {
         struct mesh_open *open = mesh_offer_find(mesh, seq);
         if (open && open->state == MESH_OPEN_DEFERRED)
             mesh_offer_ready(mesh, open);
@@ -123,9 +125,14 @@ static char *text_of(struct kos_bytes bytes)
     return kos_format("%.*s", (int)bytes.len, bytes.data ? (const char *)bytes.data : "");
 }
 
-static void fill_message(struct kos_mesh *mesh, const struct mesh_open *open, const struct mesh_stored *stored, const struct klp_message *parsed, struct kos_message *ret_message)
+static void fill_message(struct kos_mesh *mesh, const struct mesh_open *open, const struct mesh_stored *stored,
+                         const struct klp_message *parsed, struct kos_message *ret_message)
 {
-    *ret_message = (struct kos_message){ .size = sizeof *ret_message, .klass = stored->klass, .type = parsed->type, .created_ms = parsed->created, .expires_ms = parsed->expires };
+    *ret_message = (struct kos_message){ .size = sizeof *ret_message,
+                                         .klass = stored->klass,
+                                         .type = parsed->type,
+                                         .created_ms = parsed->created,
+                                         .expires_ms = parsed->expires };
     memcpy(ret_message->id, parsed->id.b, sizeof ret_message->id);
     memcpy(ret_message->source_id, parsed->source_id.b, sizeof ret_message->source_id);
     memcpy(ret_message->target_id, parsed->target_id.b, sizeof ret_message->target_id);
@@ -154,8 +161,10 @@ static void offer(struct kos_mesh *mesh, struct mesh_open *open)
     open->value = NULL;
     mesh->offered++;
     open->state = MESH_OPEN_OFFERED;
-    if (rc < 0 || !mesh_stored_unpack(kos_bytes(value, len), &stored) || klp_message_parse(stored.body, &parsed, NULL) < 0) {
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "message %llu of the inbox cannot be read and is left alone", (unsigned long long)open->seq);
+    if (rc < 0 || !mesh_stored_unpack(kos_bytes(value, len), &stored) ||
+        klp_message_parse(stored.body, &parsed, NULL) < 0) {
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "message %llu of the inbox cannot be read and is left alone",
+                (unsigned long long)open->seq);
         if (rc >= 0)
             free(value);
         return;
@@ -206,7 +215,8 @@ static bool load(void *arg, struct kos_bytes key, struct kos_bytes value)
     if (seq >= mesh->next_seq)
         mesh->next_seq = seq + 1;
     if (!mesh_stored_unpack(value, &stored)) {
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "message %llu of the inbox cannot be read and is left alone", (unsigned long long)seq);
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "message %llu of the inbox cannot be read and is left alone",
+                (unsigned long long)seq);
         return true;
     }
     struct mesh_open *open = mesh_offer_add(mesh, seq, &stored.peer, kos_bytes(NULL, 0));

@@ -34,7 +34,7 @@ static void due_push(struct kos_mesh *mesh, int64_t due, uint64_t seq)
 
 void mesh_outbox_wake(struct kos_mesh *mesh, const struct mesh_entry *entry, uint64_t delay_ms)
 {
-    due_push(mesh, mesh_now(mesh) + (int64_t)delay_ms, entry->seq);
+    due_push(mesh, mesh_steady(mesh) + (int64_t)delay_ms, entry->seq);
 }
 
 void mesh_outbox_add(struct kos_mesh *mesh, struct mesh_entry *entry)
@@ -47,7 +47,8 @@ void mesh_outbox_add(struct kos_mesh *mesh, struct mesh_entry *entry)
     peer->entries++;
     peer->bytes += entry->bytes;
     mesh->outbox_bytes += entry->bytes;
-    due_push(mesh, entry->expires, entry->seq);
+    entry->ends_ms = mesh_steady(mesh) + (entry->expires - kos_now_ms(mesh->env));
+    due_push(mesh, entry->ends_ms, entry->seq);
 }
 
 /* Out of whatever list its state says it is in. */
@@ -129,7 +130,9 @@ static void note_by_itself(struct kos_mesh *mesh, struct mesh_entry *entry)
 /* A handle says by its lowest bit what it is of: 1 outcome, 0 message. */
 void mesh_outbox_offer(struct kos_mesh *mesh, struct mesh_entry *entry)
 {
-    struct kos_outcome outcome = { .size = sizeof outcome, .status = entry->status, .type = entry->type, .text = entry->text ? entry->text : "" };
+    struct kos_outcome outcome = {
+        .size = sizeof outcome, .status = entry->status, .type = entry->type, .text = entry->text ? entry->text : ""
+    };
     memcpy(outcome.id, entry->id.b, sizeof outcome.id);
     uint64_t seq = entry->seq;
     entry->offered = true;
@@ -146,9 +149,13 @@ static void tell_end(struct kos_mesh *mesh, const struct mesh_entry *entry, int3
     if (status >= 0)
         mesh->counters.messages_out++;
     else
-        kos_log(mesh->env, KOS_LOG_NOTICE, "mesh", "%s for %s was not delivered (%s): %s", entry->type, mesh_peer_label(mesh, &entry->node, label), kos_error_name(status), text);
+        kos_log(mesh->env, KOS_LOG_NOTICE, "mesh", "%s for %s was not delivered (%s): %s", entry->type,
+                mesh_peer_label(mesh, &entry->node, label), kos_error_name(status), text);
     if (mesh_watched(mesh))
-        mesh_event(mesh, "message_out", json_pack("{s:o,s:o,s:s,s:s,s:s}", "id", mesh_id_json(&entry->id), "target", mesh_id_json(&entry->node), "type", entry->type, "status", kos_error_name(status), "text", text));
+        mesh_event(mesh, "message_out",
+                   json_pack("{s:o,s:o,s:s,s:s,s:s}", "id", mesh_id_json(&entry->id), "target",
+                             mesh_id_json(&entry->node), "type", entry->type, "status", kos_error_name(status), "text",
+                             text));
 }
 
 static void try_later(struct kos_mesh *mesh, struct mesh_entry *entry)
@@ -160,12 +167,12 @@ static void try_later(struct kos_mesh *mesh, struct mesh_entry *entry)
         entry->backoff_ms = RETRY_MAX_MS;
     kos_random(mesh->env, &jitter, sizeof jitter);
     entry->state = MESH_DELAYED;
-    entry->due_ms = mesh_now(mesh) + entry->backoff_ms - jitter % (entry->backoff_ms / 2);
+    entry->due_ms = mesh_steady(mesh) + entry->backoff_ms - jitter % (entry->backoff_ms / 2);
     due_push(mesh, entry->due_ms, entry->seq);
 }
 
-/* The entry gives way to its outcome, in one transaction. The outcome is offered at once: were it lost with a crash, the
- * message would be sent again and get its recorded receipt again. */
+/* The entry gives way to its outcome, in one transaction. The outcome is offered at once: were it lost with a crash,
+ * the message would be sent again and get its recorded receipt again. */
 static void end(struct kos_mesh *mesh, struct mesh_entry *entry, int32_t status, const char *text)
 {
     struct kos_tx *tx = kos_tx_begin(mesh->store);
@@ -200,7 +207,8 @@ void mesh_outbox_fail(struct kos_mesh *mesh, struct mesh_entry *entry, int32_t s
 void mesh_outbox_again(struct kos_mesh *mesh, struct mesh_entry *entry, uint64_t retry_ms)
 {
     entry->offered = false;
-    entry->due_ms = mesh_now(mesh) + (int64_t)(retry_ms < KLP_MESSAGE_LIFE_MAX_MS ? retry_ms : KLP_MESSAGE_LIFE_MAX_MS);
+    entry->due_ms = mesh_steady(mesh) +
+                    (int64_t)(retry_ms < KLP_MESSAGE_LIFE_MAX_MS ? retry_ms : KLP_MESSAGE_LIFE_MAX_MS);
     due_push(mesh, entry->due_ms, entry->seq);
 }
 
@@ -216,12 +224,14 @@ void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const
     HASH_FIND(hh_id, mesh->entries_by_id, &receipt->id, sizeof receipt->id, entry);
     if (!entry)
         return; /* ended before: a receipt that came twice */
-    if (!klp_id_eq(&entry->node, node) || memcmp(&entry->digest, &receipt->digest, sizeof entry->digest) != 0 || !entry->handed) {
+    if (!klp_id_eq(&entry->node, node) || memcmp(&entry->digest, &receipt->digest, sizeof entry->digest) != 0 ||
+        !entry->handed) {
         mesh->counters.receipts_bad++;
         return;
     }
     if (receipt->error == KOS_OK || !kos_error_retry(receipt->error)) {
-        end(mesh, entry, receipt->error, receipt->text[0] || receipt->error == KOS_OK ? receipt->text : kos_error_text(receipt->error));
+        end(mesh, entry, receipt->error,
+            receipt->text[0] || receipt->error == KOS_OK ? receipt->text : kos_error_text(receipt->error));
         return;
     }
     struct mesh_link *link = entry->state == MESH_SENT ? mesh_link_find(mesh, entry->link) : NULL;
@@ -234,11 +244,12 @@ void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const
 static void expire(struct kos_mesh *mesh, struct mesh_entry *entry)
 {
     if (entry->state == MESH_NEW || entry->state == MESH_SIGNING) {
-        due_push(mesh, mesh_now(mesh) + 100, entry->seq); /* in a worker's or the disk's hands: soon not */
+        due_push(mesh, mesh_steady(mesh) + 100, entry->seq); /* in a worker's or the disk's hands: soon not */
         return;
     }
     if (entry->handed)
-        end(mesh, entry, KOS_E_INTERRUPTED, "it expired without a receipt, after it may have been handed over: whether the target has it is not known");
+        end(mesh, entry, KOS_E_INTERRUPTED,
+            "it expired without a receipt, after it may have been handed over: whether the target has it is not known");
     else
         end(mesh, entry, KOS_E_EXPIRED, "it expired before any way led to the target");
 }
@@ -246,7 +257,7 @@ static void expire(struct kos_mesh *mesh, struct mesh_entry *entry)
 void mesh_outbox_due(struct kos_mesh *mesh)
 {
     uint64_t seq;
-    int64_t now = mesh_now(mesh);
+    int64_t now = mesh_steady(mesh);
     while (mesh_heap_pop(&mesh->outbox_due, now, &seq)) {
         struct mesh_entry *entry = mesh_outbox_find(mesh, seq);
         if (!entry)
@@ -254,7 +265,7 @@ void mesh_outbox_due(struct kos_mesh *mesh)
         if (entry->state == MESH_ENDED) {
             if (!entry->offered && now >= entry->due_ms)
                 mesh_outbox_offer(mesh, entry);
-        } else if (now >= entry->expires)
+        } else if (now >= entry->ends_ms)
             expire(mesh, entry);
         else if (entry->state == MESH_DELAYED && now >= entry->due_ms)
             mesh_outbox_ready(mesh, entry);
@@ -265,7 +276,10 @@ void mesh_outbox_due(struct kos_mesh *mesh)
 
 /* ---- start and end ---- */
 
-struct loading { struct kos_mesh *mesh; uint32_t bad; };
+struct loading {
+    struct kos_mesh *mesh;
+    uint32_t bad;
+};
 
 static uint64_t key_seq(struct kos_bytes key)
 {
@@ -323,7 +337,8 @@ void mesh_outbox_load(struct kos_mesh *mesh)
     kos_store_scan(mesh->store, "handed", all, all, load_handed, &loading);
     kos_store_scan(mesh->store, "ended", all, all, load_ended, &loading);
     if (loading.bad)
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%u entries of the outbox cannot be read and were left alone", loading.bad);
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%u entries of the outbox cannot be read and were left alone",
+                loading.bad);
 }
 
 void mesh_outbox_free(struct kos_mesh *mesh)

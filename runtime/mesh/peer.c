@@ -77,7 +77,8 @@ bool mesh_peer_log_allowed(struct mesh_peer *peer)
 
 static json_t *describe(struct mesh_session *session)
 {
-    return json_pack("{s:o,s:s,s:s,s:b}", "id", mesh_id_json(&session->proof.id), "address", session->link->remote, "name", session->name, "initiator", (int)session->initiator);
+    return json_pack("{s:o,s:s,s:s,s:b}", "id", mesh_id_json(&session->proof.id), "address", session->link->remote,
+                     "name", session->name, "initiator", (int)session->initiator);
 }
 
 void mesh_peer_up(struct mesh_session *session)
@@ -91,8 +92,9 @@ void mesh_peer_up(struct mesh_session *session)
     memcpy(peer->noise_static, session->remote_static, sizeof peer->noise_static);
     peer->has_static = true;
     memcpy(peer->name, session->name, sizeof peer->name);
-    mesh_record_load(mesh, &peer->id);
-    kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s (%s, %s)", mesh_peer_label(mesh, &peer->id, text), link->remote, session->pattern == KLP_NOISE_IK ? "IK" : "XX", session->initiator ? "dialled" : "accepted");
+    mesh_record_find(mesh, &peer->id);
+    kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s (%s, %s)", mesh_peer_label(mesh, &peer->id, text),
+            link->remote, session->pattern == KLP_NOISE_IK ? "IK" : "XX", session->initiator ? "dialled" : "accepted");
     if (link->keep)
         mesh_keep_up(link->keep, session);
     /* Who was told may have disconnected at once. */
@@ -113,7 +115,8 @@ void mesh_peer_down(struct mesh_session *session, int32_t status, const char *te
         return;
     DL_DELETE(peer->sessions, session);
     session->peer = NULL;
-    kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s ended: %s", mesh_peer_label(mesh, &peer->id, label), session->link->remote, text);
+    kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s ended: %s", mesh_peer_label(mesh, &peer->id, label),
+            session->link->remote, text);
     if (!mesh_watched(mesh))
         return;
     json_t *detail = describe(session);
@@ -146,7 +149,8 @@ void kos_mesh_trust_changed(struct kos_mesh *mesh)
     for (struct mesh_link *link = mesh->links, *next; link; link = next) {
         struct kos_policy_decision decision;
         next = link->hh.next;
-        if (link->session && link->session->up && !mesh_session_allowed(mesh, &link->session->proof.id, link->session->initiator, link->transport, &decision))
+        if (link->session && link->session->up &&
+            !mesh_session_allowed(mesh, &link->session->proof.id, link->session->initiator, link->transport, &decision))
             mesh_link_close(link, false, decision.code, "%s", decision.text);
     }
     mesh->records_due = true;

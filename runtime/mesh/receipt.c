@@ -31,7 +31,8 @@ static void sign(struct kos_work *work)
         cap += signing->receipts[i].text[0] ? RECEIPT_BYTES : 256;
     signing->item = kos_new(KLP_SIGNATURE_LEN + cap);
     uint8_t *body = signing->item + KLP_SIGNATURE_LEN;
-    signing->status = klp_receipts_make(&signing->node, signing->event, signing->created, signing->receipts, signing->count, body, cap, &signing->len);
+    signing->status = klp_receipts_make(&signing->node, signing->event, signing->created, signing->receipts,
+                                        signing->count, body, cap, &signing->len);
     if (signing->status >= 0)
         signing->status = klp_sign(signing->secret, KLP_TAG_RECEIPT, kos_bytes(body, signing->len), signing->item);
 }
@@ -43,9 +44,11 @@ static void signed_receipts(struct kos_work *work)
     bool alive = mesh_work_done(&signing->job);
     struct mesh_link *link = alive ? mesh_link_find(mesh, signing->link) : NULL;
     if (alive && signing->status < 0) {
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%zu receipts could not be signed: %s", signing->count, kos_error_text(signing->status));
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%zu receipts could not be signed: %s", signing->count,
+                kos_error_text(signing->status));
     } else if (link && link->session) {
-        mesh_session_queue(link->session, KLP_FRAME_RECEIPTS, KLP_CLASS_CONTROL, signing->item, KLP_SIGNATURE_LEN + signing->len);
+        mesh_session_queue(link->session, KLP_FRAME_RECEIPTS, KLP_CLASS_CONTROL, signing->item,
+                           KLP_SIGNATURE_LEN + signing->len);
         signing->item = NULL;
     }
     free(signing->item);
@@ -122,7 +125,8 @@ struct checking {
 static void check(struct kos_work *work)
 {
     struct checking *checking = (struct checking *)work;
-    checking->status = klp_verify(&checking->key, KLP_TAG_RECEIPT, checking->receipts.body, kos_bytes(checking->item, KLP_SIGNATURE_LEN));
+    checking->status = klp_verify(&checking->key, KLP_TAG_RECEIPT, checking->receipts.body,
+                                  kos_bytes(checking->item, KLP_SIGNATURE_LEN));
 }
 
 static void forged(struct kos_mesh *mesh, const struct klp_id *node, int32_t status)
@@ -132,7 +136,8 @@ static void forged(struct kos_mesh *mesh, const struct klp_id *node, int32_t sta
     klp_id_text(node, id);
     snprintf(key, sizeof key, "receipts %s", id);
     if (kos_log_limit_pass(mesh->log_limit, key, NULL))
-        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "receipts from %s are not believed: %s", mesh_peer_label(mesh, node, label), kos_error_text(status));
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "receipts from %s are not believed: %s",
+                mesh_peer_label(mesh, node, label), kos_error_text(status));
 }
 
 static void checked(struct kos_work *work)
@@ -165,7 +170,8 @@ void mesh_receipts_take(struct mesh_session *session, struct kos_bytes item)
     checking->item = kos_memdup(item.data, item.len);
     int32_t rc = KOS_E_PROTOCOL;
     if (item.len > KLP_SIGNATURE_LEN)
-        rc = klp_receipts_parse(kos_bytes(checking->item + KLP_SIGNATURE_LEN, item.len - KLP_SIGNATURE_LEN), &checking->receipts);
+        rc = klp_receipts_parse(kos_bytes(checking->item + KLP_SIGNATURE_LEN, item.len - KLP_SIGNATURE_LEN),
+                                &checking->receipts);
     const struct klp_log *log = kos_trust_log(mesh->trust, node);
     if (rc >= 0 && (!log || !klp_id_eq(&checking->receipts.node, node)))
         rc = KOS_E_SIGNATURE;

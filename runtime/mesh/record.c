@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Node records: the statement by which a node says where it can be reached and which agents it has. Body:
- *   {"addresses":["tcp://..."],"agents":[{"id":"..","name":"..","skills":[".."],"trust_required":n}],"name":"..","roles":[".."]}
+ *   {"addresses":["tcp://..."],"agents":[{"id":"..","name":"..","skills":[".."],"trust_required":n}],
+ *    "name":"..","roles":[".."]}
  * It goes to peers whose score lets them see it, again when it changed.
  */
 #include "mesh/mesh_private.h"
@@ -57,7 +58,8 @@ static void put_agents(struct klp_json_out *out, const struct kos_mesh *mesh, si
     klp_json_close(out, ']');
 }
 
-static int32_t make_body(const struct kos_mesh *mesh, size_t agents, uint8_t *data, size_t cap, struct kos_bytes *ret_body)
+static int32_t make_body(const struct kos_mesh *mesh, size_t agents, uint8_t *data, size_t cap,
+                         struct kos_bytes *ret_body)
 {
     struct klp_json_out out;
     size_t addresses = 0;
@@ -65,7 +67,8 @@ static int32_t make_body(const struct kos_mesh *mesh, size_t agents, uint8_t *da
     klp_json_object(&out);
     klp_json_name(&out, "addresses");
     klp_json_array(&out);
-    for (struct mesh_endpoint *endpoint = mesh->endpoints; endpoint && addresses < MESH_ADDRESSES_MAX; endpoint = endpoint->next)
+    for (struct mesh_endpoint *endpoint = mesh->endpoints; endpoint && addresses < MESH_ADDRESSES_MAX;
+         endpoint = endpoint->next)
         if (reachable(endpoint))
             klp_json_put_cstr(&out, endpoint->bound), addresses++;
     klp_json_close(&out, ']');
@@ -101,7 +104,11 @@ static uint64_t next_seq(struct kos_mesh *mesh)
 static bool make_own(struct kos_mesh *mesh)
 {
     struct kos_identity *node = kos_keys_node(kos_trust_keys(mesh->trust));
-    struct klp_statement statement = { .kind = MESH_RECORD_KIND, .issuer = mesh->self, .event = kos_identity_event(node), .seq = next_seq(mesh), .created = mesh_now(mesh) };
+    struct klp_statement statement = { .kind = MESH_RECORD_KIND,
+                                       .issuer = mesh->self,
+                                       .event = kos_identity_event(node),
+                                       .seq = next_seq(mesh),
+                                       .created = mesh_now(mesh) };
     statement.expires = statement.created + MESH_RECORD_LIFE_MS;
     uint8_t *body = kos_new(KLP_STATEMENT_MAX), *text = kos_new(KLP_STATEMENT_MAX);
     struct kos_bytes made;
@@ -119,7 +126,8 @@ static bool make_own(struct kos_mesh *mesh)
         return false;
     }
     if (agents < mesh->agent_count)
-        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "the node record names %zu of %zu agents: it has at most %d bytes", agents, mesh->agent_count, KLP_STATEMENT_MAX);
+        kos_log(mesh->env, KOS_LOG_WARNING, "mesh", "the node record names %zu of %zu agents: it has at most %d bytes",
+                agents, mesh->agent_count, KLP_STATEMENT_MAX);
     mesh->own_record = text;
     mesh->own_record_len = len;
     return true;
@@ -130,7 +138,12 @@ static bool may_see(struct mesh_session *session)
     struct kos_mesh *mesh = session->mesh;
     if (kos_trust_score(mesh->trust, &session->proof.id) <= 0)
         return false;
-    struct kos_policy_request request = { .direction = KOS_OUTBOUND, .peer = session->proof.id, .peer_name = "", .type = "NODE_RECORD", .transport = session->link->transport, .agent = "" };
+    struct kos_policy_request request = { .direction = KOS_OUTBOUND,
+                                          .peer = session->proof.id,
+                                          .peer_name = "",
+                                          .type = "NODE_RECORD",
+                                          .transport = session->link->transport,
+                                          .agent = "" };
     struct kos_policy_decision decision;
     kos_trust_decide(mesh->trust, &request, &decision);
     return decision.code >= 0;
@@ -143,12 +156,13 @@ void mesh_record_send(struct mesh_session *session)
         return;
     session->record_sent = true;
     mesh_session_send_logs_for(session, &mesh->self);
-    mesh_session_queue_copy(session, KLP_FRAME_STATEMENT, KLP_CLASS_CONTROL, kos_bytes(mesh->own_record, mesh->own_record_len));
+    mesh_session_queue_copy(session, KLP_FRAME_STATEMENT, KLP_CLASS_CONTROL,
+                            kos_bytes(mesh->own_record, mesh->own_record_len));
 }
 
 /* ---- others' ---- */
 
-struct mesh_record *mesh_record_find(struct kos_mesh *mesh, const struct klp_id *node)
+static struct mesh_record *cached(struct kos_mesh *mesh, const struct klp_id *node)
 {
     struct mesh_record *record;
     HASH_FIND(hh, mesh->records, node, sizeof *node, record);
@@ -179,7 +193,9 @@ void mesh_records_free(struct kos_mesh *mesh)
 static char *plain_string(struct klp_json value, size_t max)
 {
     struct kos_bytes text;
-    return klp_json_plain(value, &text) >= 0 && text.len && text.len <= max ? kos_format("%.*s", (int)text.len, (const char *)text.data) : NULL;
+    return klp_json_plain(value, &text) >= 0 && text.len && text.len <= max
+               ? kos_format("%.*s", (int)text.len, (const char *)text.data)
+               : NULL;
 }
 
 static bool read_agent(struct klp_json value, struct mesh_record_agent *ret_agent)
@@ -229,14 +245,15 @@ void mesh_record_take(struct kos_mesh *mesh, const struct klp_statement *stateme
     struct klp_json value, addresses = klp_json_get(statement->body, "addresses");
     struct kos_bytes text;
     size_t count = 0;
-    struct mesh_record *old = mesh_record_find(mesh, &statement->issuer);
+    struct mesh_record *old = cached(mesh, &statement->issuer);
     if (old)
         record_free(mesh, old);
     else if (HASH_COUNT(mesh->records) >= MESH_RECORDS_MAX)
         record_free(mesh, mesh->records);
     struct mesh_record *record = kos_new(sizeof *record);
     record->node = statement->issuer;
-    if (klp_json_plain(klp_json_get(statement->body, "name"), &text) < 0 || !text.len || klp_name_parse(text, record->name) < 0)
+    if (klp_json_plain(klp_json_get(statement->body, "name"), &text) < 0 || !text.len ||
+        klp_name_parse(text, record->name) < 0)
         record->name[0] = 0;
     if (addresses.type == KLP_JSON_ARRAY) {
         klp_json_iter_init(addresses, &iter);
@@ -250,14 +267,16 @@ void mesh_record_take(struct kos_mesh *mesh, const struct klp_statement *stateme
     HASH_ADD(hh, mesh->records, node, sizeof record->node, record);
 }
 
-void mesh_record_load(struct kos_mesh *mesh, const struct klp_id *node)
+struct mesh_record *mesh_record_find(struct kos_mesh *mesh, const struct klp_id *node)
 {
     struct klp_statement statement;
+    struct mesh_record *record = cached(mesh, node);
     uint8_t *text;
     size_t len;
-    if (mesh_record_find(mesh, node) || kos_trust_statement_get(mesh->trust, node, MESH_RECORD_KIND, &text, &len) < 0)
-        return;
+    if (record || kos_trust_statement_get(mesh->trust, node, MESH_RECORD_KIND, &text, &len) < 0)
+        return record;
     if (klp_statement_parse(kos_bytes(text, len), &statement, NULL) >= 0 && statement.expires > mesh_now(mesh))
         mesh_record_take(mesh, &statement);
     free(text);
+    return cached(mesh, node);
 }

@@ -27,7 +27,8 @@ static struct mesh_record_agent *record_agent(struct mesh_record *record, const 
 }
 
 /* A known id: which node it is, or is hosted by. */
-static int32_t by_id(struct kos_mesh *mesh, const struct klp_id *id, struct mesh_target *target, struct kos_error *ret_error)
+static int32_t by_id(struct kos_mesh *mesh, const struct klp_id *id, struct mesh_target *target,
+                     struct kos_error *ret_error)
 {
     char text[KLP_ID_TEXT];
     struct mesh_target found = *target;
@@ -63,7 +64,8 @@ static int32_t by_id(struct kos_mesh *mesh, const struct klp_id *id, struct mesh
         }
     }
     klp_id_text(id, text);
-    return kos_fail(ret_error, KOS_E_NOTFOUND, "nothing is known of %s here: connect to its node first (kosctl connect peer://HOST:PORT)", text);
+    return kos_fail(ret_error, KOS_E_NOTFOUND,
+                    "nothing is known of %s here: connect to its node first (kosctl connect peer://HOST:PORT)", text);
 }
 
 /* Names that nodes claim for themselves serve when the operator has spoken for the node and only one claims it. */
@@ -75,7 +77,8 @@ static int32_t by_claimed_name(struct kos_mesh *mesh, const char *name, struct k
         if (strcmp(record->name, name) == 0 && kos_trust_score(mesh->trust, &record->node) > 0)
             found = record->node, count++;
     for (struct mesh_peer *peer = mesh->peers; peer; peer = peer->hh.next)
-        if (strcmp(peer->name, name) == 0 && kos_trust_score(mesh->trust, &peer->id) > 0 && !(count && klp_id_eq(&found, &peer->id)))
+        if (strcmp(peer->name, name) == 0 && kos_trust_score(mesh->trust, &peer->id) > 0 &&
+            !(count && klp_id_eq(&found, &peer->id)))
             found = peer->id, count++;
     if (count != 1)
         return KOS_E_NOTFOUND;
@@ -93,26 +96,35 @@ static int32_t node_by_name(struct kos_mesh *mesh, const char *name, struct klp_
         return KOS_OK;
     if (kos_trust_name_get(mesh->trust, name, ret_id) >= 0 || by_claimed_name(mesh, name, ret_id) >= 0)
         return KOS_OK;
-    return kos_fail(ret_error, KOS_E_NOTFOUND, "no node is known as %s here: make the name known with kosctl connect peer://HOST:PORT, or trust the node that has it (kosctl trust klp://node.ID)", name);
+    return kos_fail(ret_error, KOS_E_NOTFOUND,
+                    "no node is known as %s here: make the name known with kosctl connect peer://HOST:PORT, or trust "
+                    "the node that has it (kosctl trust klp://node.ID)",
+                    name);
 }
 
 /* The text that travels: with the name that the target gives itself, or with its id when ours is another. */
-static void agent_text(struct kos_mesh *mesh, const struct klp_id *node, const char *label, const char *typed, char ret_text[KLP_ADDRESS_MAX])
+static void agent_text(struct kos_mesh *mesh, const struct klp_id *node, const char *label, const char *typed,
+                       char ret_text[KLP_ADDRESS_MAX])
 {
     struct mesh_peer *peer = mesh_peer_find(mesh, node);
     struct mesh_record *record = mesh_record_find(mesh, node);
-    const char *own = klp_id_eq(node, &mesh->self) ? mesh->name : peer && peer->name[0] ? peer->name : record ? record->name : "";
+    const char *own = klp_id_eq(node, &mesh->self) ? mesh->name
+                      : peer && peer->name[0]      ? peer->name
+                      : record                     ? record->name
+                                                   : "";
     char id[KLP_ID_TEXT];
     klp_id_text(node, id);
     snprintf(ret_text, KLP_ADDRESS_MAX, "klp://agent.%s.%s", label, strcmp(own, typed) == 0 ? typed : id);
 }
 
-static int32_t by_agent_name(struct kos_mesh *mesh, const char *name, struct mesh_target *target, struct kos_error *ret_error)
+static int32_t by_agent_name(struct kos_mesh *mesh, const char *name, struct mesh_target *target,
+                             struct kos_error *ret_error)
 {
     const char *dot = strchr(name, '.');
     char label[KLP_LABEL_MAX + 1];
     if (!dot || (size_t)(dot - name) >= sizeof label)
-        return kos_fail(ret_error, KOS_E_NOTFOUND, "klp://agent.%s names no node: an agent's address is klp://agent.LABEL.NODE", name);
+        return kos_fail(ret_error, KOS_E_NOTFOUND,
+                        "klp://agent.%s names no node: an agent's address is klp://agent.LABEL.NODE", name);
     snprintf(label, sizeof label, "%.*s", (int)(dot - name), name);
     int32_t rc = node_by_name(mesh, dot + 1, &target->node, ret_error);
     if (rc < 0)
@@ -120,7 +132,8 @@ static int32_t by_agent_name(struct kos_mesh *mesh, const char *name, struct mes
     if (klp_id_eq(&target->node, &mesh->self)) {
         struct mesh_local_agent *agent = mesh_local_agent_by_name(mesh, label);
         if (!agent)
-            return kos_fail(ret_error, KOS_E_NOTFOUND, "this node has no agent %s; kosctl agent list shows those it has", label);
+            return kos_fail(ret_error, KOS_E_NOTFOUND,
+                            "this node has no agent %s; kosctl agent list shows those it has", label);
         target->agent = agent->id;
         target->has_agent = true;
     } else {
@@ -134,7 +147,8 @@ static int32_t by_agent_name(struct kos_mesh *mesh, const char *name, struct mes
 }
 
 /* agent://LABEL.0xPREFIX: an agent of that label whose id, or whose node's id, begins so. */
-static int32_t by_prefix(struct kos_mesh *mesh, const struct klp_address *address, struct mesh_target *target, struct kos_error *ret_error)
+static int32_t by_prefix(struct kos_mesh *mesh, const struct klp_address *address, struct mesh_target *target,
+                         struct kos_error *ret_error)
 {
     struct klp_id found_node, found_agent;
     uint32_t count = 0;
@@ -143,11 +157,15 @@ static int32_t by_prefix(struct kos_mesh *mesh, const struct klp_address *addres
         found_node = mesh->self, found_agent = own->id, count++;
     for (struct mesh_record *record = mesh->records; record; record = record->hh.next) {
         struct mesh_record_agent *agent = record_agent(record, address->name, NULL);
-        if (agent && (klp_id_prefix_match(&address->prefix, &agent->id) || klp_id_prefix_match(&address->prefix, &record->node)))
+        if (agent &&
+            (klp_id_prefix_match(&address->prefix, &agent->id) || klp_id_prefix_match(&address->prefix, &record->node)))
             found_node = record->node, found_agent = agent->id, count++;
     }
     if (count != 1)
-        return kos_fail(ret_error, count ? KOS_E_INVALID : KOS_E_NOTFOUND, count ? "%u agents named %s match that prefix: give more digits" : "%u agents named %s with that prefix are known: connect to the node first", count, address->name);
+        return kos_fail(ret_error, count ? KOS_E_INVALID : KOS_E_NOTFOUND,
+                        count ? "%u agents named %s match that prefix: give more digits"
+                              : "%u agents named %s with that prefix are known: connect to the node first",
+                        count, address->name);
     target->node = found_node;
     target->agent = found_agent;
     target->has_agent = true;
@@ -161,7 +179,8 @@ static void default_text(const struct mesh_target *target, char ret_text[KLP_ADD
     snprintf(ret_text, KLP_ADDRESS_MAX, "klp://%s.%s", target->has_agent ? "agent" : "node", text);
 }
 
-static int32_t by_address(struct kos_mesh *mesh, const char *text, struct mesh_target *target, struct kos_error *ret_error)
+static int32_t by_address(struct kos_mesh *mesh, const char *text, struct mesh_target *target,
+                          struct kos_error *ret_error)
 {
     struct klp_address address;
     struct klp_id id;
@@ -185,17 +204,15 @@ static int32_t by_address(struct kos_mesh *mesh, const char *text, struct mesh_t
         if (address.kind == KLP_KIND_AGENT)
             return by_agent_name(mesh, address.name, target, ret_error);
         break;
-    case KLP_ADDRESS_PEER:
-        return node_by_name(mesh, address.name, &target->node, ret_error);
-    case KLP_ADDRESS_PREFIX:
-        return by_prefix(mesh, &address, target, ret_error);
-    default:
-        break;
+    case KLP_ADDRESS_PEER: return node_by_name(mesh, address.name, &target->node, ret_error);
+    case KLP_ADDRESS_PREFIX: return by_prefix(mesh, &address, target, ret_error);
+    default: break;
     }
     return kos_fail(ret_error, KOS_E_INVALID, "%s names no node or agent", text);
 }
 
-int32_t mesh_route_resolve(struct kos_mesh *mesh, const char *text, const struct klp_id *id, struct mesh_target *ret_target, struct kos_error *ret_error)
+int32_t mesh_route_resolve(struct kos_mesh *mesh, const char *text, const struct klp_id *id,
+                           struct mesh_target *ret_target, struct kos_error *ret_error)
 {
     struct mesh_target target = { .has_agent = false };
     bool given = id && !mesh_id_zero(id);
@@ -211,7 +228,8 @@ int32_t mesh_route_resolve(struct kos_mesh *mesh, const char *text, const struct
     return KOS_OK;
 }
 
-int32_t kos_mesh_resolve(struct kos_mesh *mesh, const char *address, struct klp_id *ret_node, struct klp_id *ret_agent, struct kos_error *ret_error)
+int32_t kos_mesh_resolve(struct kos_mesh *mesh, const char *address, struct klp_id *ret_node, struct klp_id *ret_agent,
+                         struct kos_error *ret_error)
 {
     struct mesh_target target;
     int32_t rc = mesh_route_resolve(mesh, address, NULL, &target, ret_error);

@@ -25,11 +25,14 @@ void mesh_session_new(struct mesh_link *link)
     session->assembly = klp_assembly_new(KLP_ITEM_MAX);
     session->timer = kos_timer_new(mesh->env, tick, session);
     link->session = session;
-    if (klp_noise_remote(handshake->noise, session->remote_static) < 0 || klp_noise_split(handshake->noise, &session->send, &session->receive) < 0 || !session->assembly) {
+    if (klp_noise_remote(handshake->noise, session->remote_static) < 0 ||
+        klp_noise_split(handshake->noise, &session->send, &session->receive) < 0 || !session->assembly) {
         mesh_link_close(link, false, KOS_E_NOMEM, "no memory for a session with %s", link->remote);
         return;
     }
-    kos_timer_set(mesh->env, session->timer, mesh->limits.idle_ping_ms < mesh->limits.session_ms ? mesh->limits.idle_ping_ms : mesh->limits.session_ms);
+    kos_timer_set(mesh->env, session->timer,
+                  mesh->limits.idle_ping_ms < mesh->limits.session_ms ? mesh->limits.idle_ping_ms
+                                                                      : mesh->limits.session_ms);
     mesh_link_open_window(link);
 }
 
@@ -71,11 +74,12 @@ void mesh_session_free(struct mesh_session *session)
 
 void mesh_session_close(struct mesh_session *session, int32_t code, const char *format, ...)
 {
-    char text[512], name[64];
+    char said[512], text[512], name[64];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(said, sizeof said, format, args);
     va_end(args);
+    mesh_text(said, text, sizeof text);
     struct klp_json_out out;
     struct kos_bytes json;
     uint8_t data[2048];
@@ -199,10 +203,13 @@ static void grant(struct mesh_session *session, uint8_t klass, uint64_t total)
 
 void mesh_session_consumed(struct mesh_session *session, uint8_t klass, uint64_t bytes)
 {
-    uint64_t window = session->mesh->limits.credit_bytes;
+    /* Who has not proven who it is gets credit for its log, and little at a time. */
+    uint64_t window = session->proven              ? session->mesh->limits.credit_bytes
+                      : klass == KLP_CLASS_CONTROL ? MESH_CONTROL_CREDIT
+                                                   : 0;
     session->in_consumed[klass] += bytes;
     uint64_t total = session->in_consumed[klass] + window;
-    if (session->proven && total - session->in_granted[klass] >= window / 4 && !session->link->closing)
+    if (window && total - session->in_granted[klass] >= window / 4 && !session->link->closing)
         grant(session, klass, total);
 }
 
@@ -224,7 +231,8 @@ static void took_credit(struct mesh_session *session, struct kos_bytes payload)
 
 static void took_pong(struct mesh_session *session, struct kos_bytes payload)
 {
-    if (!session->pinged_ms || payload.len != sizeof session->ping || memcmp(payload.data, session->ping, payload.len) != 0)
+    if (!session->pinged_ms || payload.len != sizeof session->ping ||
+        memcmp(payload.data, session->ping, payload.len) != 0)
         return;
     session->rtt_ms = kos_mono_ms(session->mesh->env) - session->pinged_ms;
     session->pinged_ms = 0;
@@ -235,11 +243,15 @@ static void took_close(struct mesh_session *session, struct kos_bytes payload)
     struct klp_json value;
     char text[256] = "", name[64] = "";
     if (klp_json_read(payload, 4096, &value, NULL) >= 0) {
-        klp_json_string(klp_json_get(value, "text"), text, sizeof text, NULL);
-        klp_json_string(klp_json_get(value, "error"), name, sizeof name, NULL);
+        char said[sizeof text];
+        if (klp_json_string(klp_json_get(value, "text"), said, sizeof said, NULL) >= 0)
+            mesh_text(said, text, sizeof text);
+        if (klp_json_string(klp_json_get(value, "error"), name, sizeof name, NULL) < 0)
+            name[0] = 0;
     }
     int32_t code = name[0] ? klp_error_parse(kos_bytes_str(name)) : KOS_E_CLOSED;
-    mesh_link_close(session->link, false, code, "the peer ended the session: %s", text[0] ? text : kos_error_text(code));
+    mesh_link_close(session->link, false, code, "the peer ended the session: %s",
+                    text[0] ? text : kos_error_text(code));
 }
 
 static bool exempt(uint8_t type)
@@ -264,17 +276,13 @@ static bool in_place(const struct mesh_session *session, uint8_t type)
 {
     switch (type) {
     case KLP_FRAME_LOG:
-    case KLP_FRAME_LOG_REQUEST:
-        return true;
-    case KLP_FRAME_HELLO:
-        return session->proven && !session->greeted;
+    case KLP_FRAME_LOG_REQUEST: return true;
+    case KLP_FRAME_HELLO: return session->proven && !session->greeted;
     case KLP_FRAME_STATEMENT:
     case KLP_FRAME_MESSAGE:
     case KLP_FRAME_BATCH:
-    case KLP_FRAME_RECEIPTS:
-        return session->up;
-    default:
-        return true;
+    case KLP_FRAME_RECEIPTS: return session->up;
+    default: return true;
     }
 }
 
@@ -291,7 +299,9 @@ static void took_item(struct mesh_session *session, const struct klp_frame *item
     case KLP_FRAME_STATEMENT: mesh_intro_statement(session, item->payload); break;
     case KLP_FRAME_RECEIPTS: mesh_receipts_take(session, item->payload); break;
     case KLP_FRAME_MESSAGE:
-    case KLP_FRAME_BATCH: mesh_inbox_take(session, item->type, item->klass, item->payload); return; /* consumed when stored */
+    case KLP_FRAME_BATCH:
+        mesh_inbox_take(session, item->type, item->klass, item->payload);
+        return;     /* consumed when stored */
     default: break; /* of a later version: skipped */
     }
 }
@@ -336,7 +346,8 @@ void mesh_session_record(struct mesh_session *session, struct kos_bytes plain)
     int32_t rc;
     session->heard_ms = kos_mono_ms(mesh->env);
     if (!session->proven && (session->intro_bytes += plain.len) > MESH_INTRO_BYTES) {
-        mesh_link_close(session->link, false, KOS_E_LIMIT, "%s sent more than %d bytes without proving who it is", session->link->remote, MESH_INTRO_BYTES);
+        mesh_link_close(session->link, false, KOS_E_LIMIT, "%s sent more than %d bytes without proving who it is",
+                        session->link->remote, MESH_INTRO_BYTES);
         return;
     }
     while ((rc = klp_frame_next(&rest, &frame)) > 0)

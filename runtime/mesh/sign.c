@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From the outbox to a session: what waits for one peer under one key is signed as one run on a worker, a single message
- * plainly, several as a batch; nothing waits for a run to fill. One run at a time for each peer and class, so messages
- * of a class keep their order, and while one is being signed the next gathers.
+ * From the outbox to a session: what waits for one peer under one key is signed as one run on a worker, a single
+ * message plainly, several as a batch; nothing waits for a run to fill. One run at a time for each peer and class,
+ * so messages of a class keep their order, and while one is being signed the next gathers.
  *
  * That an entry was handed over is on disk before it is: entries made while a session is open say so from the start,
  * the others are marked here first.
@@ -16,14 +16,17 @@ enum { AGENT_BATCH_MAX = 64 };
 
 struct run {
     struct mesh_job job;
-    uint64_t link;                     /* 0: to ourselves */
+    uint64_t link; /* 0: to ourselves */
     struct klp_id node, signer;
-    const struct klp_secret *secret;   /* the node's; NULL: an agent's, which may go at any time: signed on the loop */
+    const struct klp_secret *secret; /* the node's; NULL: an agent's, which may go at any time: signed on the loop */
     struct klp_digest *digests;
     uint8_t klass;
     uint32_t count;
     uint64_t seqs[KLP_BATCH_MAX];
-    struct { uint8_t *data; size_t len; } bodies[KLP_BATCH_MAX];
+    struct {
+        uint8_t *data;
+        size_t len;
+    } bodies[KLP_BATCH_MAX];
     uint8_t type;
     uint8_t *item;
     size_t item_len;
@@ -145,7 +148,8 @@ static void signed_run(struct kos_work *work)
     struct mesh_peer *peer = mesh_peer_find(mesh, &run->node);
     peer->signing[run->klass] = false;
     if (run->status < 0) {
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%u messages could not be signed: %s", run->count, kos_error_text(run->status));
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%u messages could not be signed: %s", run->count,
+                kos_error_text(run->status));
         for (uint32_t i = 0; i < run->count; i++) {
             struct mesh_entry *entry = mesh_outbox_find(mesh, run->seqs[i]);
             if (entry && entry->state == MESH_SIGNING)
@@ -197,7 +201,9 @@ static void mark(struct mesh_peer *peer, uint8_t klass)
     marking->klass = klass;
     DL_FOREACH(peer->waiting[klass], entry) {
         uint8_t key[8];
-        if (entry->handed || marking->count == KLP_BATCH_MAX)
+        if (marking->count == KLP_BATCH_MAX)
+            break;
+        if (entry->handed)
             continue;
         mesh_entry_key(entry->seq, key);
         kos_tx_put(tx, "handed", kos_bytes(key, sizeof key), kos_bytes(NULL, 0));
@@ -253,7 +259,8 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
     run->secret = klp_id_eq(&signer, &mesh->self) ? kos_identity_secret(identity) : NULL;
     uint32_t most = run->secret ? KLP_BATCH_MAX : AGENT_BATCH_MAX;
     DL_FOREACH_SAFE(peer->waiting[klass], entry, next) {
-        if (!entry->handed || !klp_id_eq(&entry->signer, &signer) || run->count == most || (run->count && bytes + entry->bytes > MESH_RUN_BYTES))
+        if (!entry->handed || !klp_id_eq(&entry->signer, &signer) || run->count == most ||
+            (run->count && bytes + entry->bytes > MESH_RUN_BYTES))
             break;
         bytes += (size_t)entry->bytes;
         if (!take_entry(mesh, peer, run, entry))
@@ -282,7 +289,8 @@ void mesh_sign_peer(struct mesh_peer *peer)
         return;
     }
     for (uint8_t klass = 0; klass < KLP_CLASSES; klass++) {
-        if (!peer->waiting[klass] || peer->signing[klass] || (session && session->queue[klass].bytes >= MESH_QUEUE_ROOM))
+        if (!peer->waiting[klass] || peer->signing[klass] ||
+            (session && session->queue[klass].bytes >= MESH_QUEUE_ROOM))
             continue;
         if (peer->waiting[klass]->handed)
             start(peer, session, klass);

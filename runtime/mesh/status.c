@@ -9,8 +9,34 @@ bool mesh_watched(const struct kos_mesh *mesh)
     return mesh->watchers != NULL;
 }
 
+void mesh_text(const char *text, char *ret_text, size_t cap)
+{
+    size_t at = 0;
+    while (*text && at + 4 < cap) {
+        const uint8_t *p = (const uint8_t *)text;
+        size_t len = *p < 0x80    ? 1
+                     : *p >= 0xf0 ? 4
+                     : *p >= 0xe0 ? 3
+                                  : 2,
+               good = *p >= 0x20 && (*p < 0x7f || (*p >= 0xc2 && *p <= 0xf4));
+        for (size_t i = 1; good && i < len; i++)
+            good = (p[i] & 0xc0) == 0x80;
+        /* Overlong forms, surrogates and what lies beyond U+10FFFF. */
+        if (good && ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
+                     (*p == 0xf4 && p[1] > 0x8f)))
+            good = 0;
+        if (good)
+            memcpy(ret_text + at, text, len), at += len, text += len;
+        else
+            ret_text[at++] = *text == '\n' || *text == '\t' ? ' ' : '?', text++;
+    }
+    ret_text[at] = 0;
+}
+
 void mesh_event(struct kos_mesh *mesh, const char *event, json_t *detail)
 {
+    if (!detail)
+        detail = json_object(); /* text that was not UTF-8 is no reason to be silent */
     for (struct kos_watcher *watcher = mesh->watchers, *next; watcher; watcher = next) {
         next = watcher->next;
         watcher->event(watcher, event, detail);
@@ -37,9 +63,11 @@ void kos_mesh_unwatch(struct kos_mesh *mesh, struct kos_watcher *watcher)
 
 static json_t *session_json(const struct mesh_session *session)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:s}", "transport", session->link->transport, "address", session->link->remote, "protocol", "KLP/1",
-                     "cipher", session->pattern == KLP_NOISE_IK ? "Noise_IK_25519_AESGCM_SHA256" : "Noise_XX_25519_AESGCM_SHA256", "since", (json_int_t)session->since_ms,
-                     "rtt_ms", (json_int_t)session->rtt_ms, "initiator", (int)session->initiator, "version", session->version);
+    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:s}", "transport", session->link->transport, "address",
+                     session->link->remote, "protocol", "KLP/1", "cipher",
+                     session->pattern == KLP_NOISE_IK ? "Noise_IK_25519_AESGCM_SHA256" : "Noise_XX_25519_AESGCM_SHA256",
+                     "since", (json_int_t)session->since_ms, "rtt_ms", (json_int_t)session->rtt_ms, "initiator",
+                     (int)session->initiator, "version", session->version);
 }
 
 static json_t *agents_json(struct kos_mesh *mesh, const struct klp_id *node)
@@ -51,7 +79,9 @@ static json_t *agents_json(struct kos_mesh *mesh, const struct klp_id *node)
         json_t *skills = json_array();
         for (size_t k = 0; agent->skills[k]; k++)
             json_array_append_new(skills, json_string(agent->skills[k]));
-        json_array_append_new(agents, json_pack("{s:o,s:s,s:o,s:f}", "id", mesh_id_json(&agent->id), "name", agent->name, "skills", skills, "trust_required", agent->trust_required));
+        json_array_append_new(agents,
+                              json_pack("{s:o,s:s,s:o,s:f}", "id", mesh_id_json(&agent->id), "name", agent->name,
+                                        "skills", skills, "trust_required", agent->trust_required));
     }
     return agents;
 }
@@ -80,9 +110,12 @@ static json_t *peer_json(struct mesh_peer *peer)
         json_array_append_new(sessions, session_json(session));
     klp_did(&peer->id, did);
     const char *state = peer->sessions ? "connected" : peer->keep ? "connecting" : "away";
-    return json_pack("{s:o,s:s,s:s,s:s,s:f,s:s,s:o,s:o,s:o,s:{s:I,s:I},s:I}", "id", mesh_id_json(&peer->id), "did", did, "name", petname[0] ? petname : peer->name, "claimed_name", peer->name,
-                     "score", kos_trust_score(mesh->trust, &peer->id), "state", state, "roles", roles_json(peer->sessions ? peer->sessions->roles : ""), "agents", agents_json(mesh, &peer->id), "sessions", sessions,
-                     "outbox", "messages", (json_int_t)peer->entries, "bytes", (json_int_t)peer->bytes, "known_log_events", (json_int_t)(log ? klp_log_count(log) : 0));
+    return json_pack("{s:o,s:s,s:s,s:s,s:f,s:s,s:o,s:o,s:o,s:{s:I,s:I},s:I}", "id", mesh_id_json(&peer->id), "did", did,
+                     "name", petname[0] ? petname : peer->name, "claimed_name", peer->name, "score",
+                     kos_trust_score(mesh->trust, &peer->id), "state", state, "roles",
+                     roles_json(peer->sessions ? peer->sessions->roles : ""), "agents", agents_json(mesh, &peer->id),
+                     "sessions", sessions, "outbox", "messages", (json_int_t)peer->entries, "bytes",
+                     (json_int_t)peer->bytes, "known_log_events", (json_int_t)(log ? klp_log_count(log) : 0));
 }
 
 json_t *kos_mesh_peers(struct kos_mesh *mesh)
@@ -94,7 +127,10 @@ json_t *kos_mesh_peers(struct kos_mesh *mesh)
     struct mesh_keep *keep;
     DL_FOREACH(mesh->keeps, keep)
         if (!keep->proven) /* nobody has answered there yet */
-            json_array_append_new(list, json_pack("{s:n,s:n,s:s,s:f,s:s,s:[],s:[],s:[],s:{s:i,s:i},s:i,s:s}", "id", "did", "name", "", "score", 0.0, "state", "connecting", "roles", "agents", "sessions", "outbox", "messages", 0, "bytes", 0, "known_log_events", 0, "address", keep->address));
+            json_array_append_new(list, json_pack("{s:n,s:n,s:s,s:f,s:s,s:[],s:[],s:[],s:{s:i,s:i},s:i,s:s}", "id",
+                                                  "did", "name", "", "score", 0.0, "state", "connecting", "roles",
+                                                  "agents", "sessions", "outbox", "messages", 0, "bytes", 0,
+                                                  "known_log_events", 0, "address", keep->address));
     return list;
 }
 
@@ -152,12 +188,19 @@ json_t *kos_mesh_status(struct kos_mesh *mesh)
     json_t *endpoints = json_array();
     json_int_t sessions = 0, ended = 0;
     for (const struct mesh_endpoint *endpoint = mesh->endpoints; endpoint; endpoint = endpoint->next)
-        json_array_append_new(endpoints, json_pack("{s:s,s:s,s:s}", "address", endpoint->bound ? endpoint->bound : endpoint->address, "state", endpoint->up ? "up" : endpoint->status < 0 ? "down" : "opening", "error", endpoint->error ? endpoint->error : ""));
+        json_array_append_new(endpoints, json_pack("{s:s,s:s,s:s}", "address",
+                                                   endpoint->bound ? endpoint->bound : endpoint->address, "state",
+                                                   endpoint->up           ? "up"
+                                                   : endpoint->status < 0 ? "down"
+                                                                          : "opening",
+                                                   "error", endpoint->error ? endpoint->error : ""));
     for (const struct mesh_link *link = mesh->links; link; link = link->hh.next)
         sessions += link->session && link->session->up;
     for (const struct mesh_entry *entry = mesh->entries; entry; entry = entry->hh.next)
         ended += entry->state == MESH_ENDED;
-    return json_pack("{s:o,s:o,s:I,s:{s:I,s:I,s:I},s:{s:I,s:I},s:o}", "counters", counters_json(&mesh->counters), "endpoints", endpoints, "sessions", sessions,
-                     "outbox", "messages", (json_int_t)HASH_COUNT(mesh->entries) - ended, "bytes", (json_int_t)mesh->outbox_bytes, "outcomes", ended,
-                     "inbox", "messages", (json_int_t)HASH_COUNT(mesh->open), "offered", (json_int_t)mesh->offered, "limits", limits_json(&mesh->limits));
+    return json_pack("{s:o,s:o,s:I,s:{s:I,s:I,s:I},s:{s:I,s:I},s:o}", "counters", counters_json(&mesh->counters),
+                     "endpoints", endpoints, "sessions", sessions, "outbox", "messages",
+                     (json_int_t)HASH_COUNT(mesh->entries) - ended, "bytes", (json_int_t)mesh->outbox_bytes, "outcomes",
+                     ended, "inbox", "messages", (json_int_t)HASH_COUNT(mesh->open), "offered",
+                     (json_int_t)mesh->offered, "limits", limits_json(&mesh->limits));
 }

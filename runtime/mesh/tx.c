@@ -17,14 +17,14 @@ struct settling {
 struct kos_mesh_tx {
     struct kos_mesh *mesh;
     struct kos_tx *store;
-    struct kos_error error;            /* code 0: none so far */
-    struct mesh_entry *entries;        /* linked by next, as an utlist DL */
+    struct kos_error error;     /* code 0: none so far */
+    struct mesh_entry *entries; /* linked by next, as an utlist DL */
     struct settling *settlings;
     uint64_t bytes;
     void (*done)(void *arg, int32_t status);
     void *arg;
     uint32_t count;
-    uint32_t fanned;                   /* to "*" */
+    uint32_t fanned; /* to "*" */
     uint64_t *seqs;
 };
 
@@ -83,20 +83,31 @@ static int32_t check_draft(const struct kos_draft *draft, struct kos_error *erro
     if (draft->klass != KLP_CLASS_INTERACTIVE && draft->klass != KLP_CLASS_BULK)
         return kos_fail(error, KOS_E_INVALID, "a message's class is 1 (interactive) or 2 (bulk), not %d", draft->klass);
     if (draft->expires_in_ms < 1 || draft->expires_in_ms > KLP_MESSAGE_LIFE_MAX_MS)
-        return kos_fail(error, KOS_E_INVALID, "a message expires after 1 ms to 30 days, not %lld ms", (long long)draft->expires_in_ms);
+        return kos_fail(error, KOS_E_INVALID, "a message expires after 1 ms to 30 days, not %lld ms",
+                        (long long)draft->expires_in_ms);
     int32_t rc = klp_json_read(draft->payload, KLP_MESSAGE_MAX, &payload, &offset);
     if (rc < 0)
-        return kos_fail(error, rc, rc == KOS_E_LIMIT ? "the payload of %zu bytes is larger than a message may be (%d bytes)" : "the payload is not canonical JSON: byte %zu of at most %d", rc == KOS_E_LIMIT ? draft->payload.len : offset, KLP_MESSAGE_MAX);
+        return kos_fail(error, rc,
+                        rc == KOS_E_LIMIT ? "the payload of %zu bytes is larger than a message may be (%d bytes)"
+                                          : "the payload is not canonical JSON: byte %zu of at most %d",
+                        rc == KOS_E_LIMIT ? draft->payload.len : offset, KLP_MESSAGE_MAX);
     if (payload.type != KLP_JSON_OBJECT)
         return kos_fail(error, KOS_E_INVALID, "a payload is a JSON object");
     return KOS_OK;
 }
 
-static int32_t may_send(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target, const struct klp_id *signer, struct kos_error *error)
+static int32_t may_send(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target,
+                        const struct klp_id *signer, struct kos_error *error)
 {
     struct kos_policy_decision decision;
     struct mesh_local_agent *agent = mesh_local_agent(mesh, signer);
-    struct kos_policy_request request = { .direction = KOS_OUTBOUND, .peer = target->node, .peer_name = "", .type = draft->type, .transport = "", .agent = agent ? agent->name : "", .size_bytes = draft->payload.len };
+    struct kos_policy_request request = { .direction = KOS_OUTBOUND,
+                                          .peer = target->node,
+                                          .peer_name = "",
+                                          .type = draft->type,
+                                          .transport = "",
+                                          .agent = agent ? agent->name : "",
+                                          .size_bytes = draft->payload.len };
     kos_trust_decide(mesh->trust, &request, &decision);
     if (decision.code < 0)
         return kos_fail(error, decision.code, "%s", decision.text);
@@ -104,7 +115,10 @@ static int32_t may_send(struct kos_mesh *mesh, const struct kos_draft *draft, co
     if (draft->trust_required > score) {
         char label[KLP_ID_TEXT], id[KLP_ID_TEXT];
         klp_id_text(&target->node, id);
-        return kos_fail(error, KOS_E_TRUST, "%s has a trust score of %g here and %g is asked for: kosctl trust klp://node.%s %g would allow it", mesh_peer_label(mesh, &target->node, label), score, draft->trust_required, id, draft->trust_required);
+        return kos_fail(
+            error, KOS_E_TRUST,
+            "%s has a trust score of %g here and %g is asked for: kosctl trust klp://node.%s %g would allow it",
+            mesh_peer_label(mesh, &target->node, label), score, draft->trust_required, id, draft->trust_required);
     }
     return KOS_OK;
 }
@@ -116,7 +130,13 @@ static int32_t make_room(struct kos_mesh_tx *tx, const struct mesh_entry *entry,
     char label[KLP_ID_TEXT];
     uint64_t per_target = mesh->limits.outbox_per_target_bytes;
     struct kos_policy_limits limits;
-    struct kos_policy_request request = { .direction = KOS_OUTBOUND, .peer = entry->node, .peer_name = kos_trust_name_of(mesh->trust, &entry->node), .type = type, .transport = "", .agent = "", .score = kos_trust_score(mesh->trust, &entry->node) };
+    struct kos_policy_request request = { .direction = KOS_OUTBOUND,
+                                          .peer = entry->node,
+                                          .peer_name = kos_trust_name_of(mesh->trust, &entry->node),
+                                          .type = type,
+                                          .transport = "",
+                                          .agent = "",
+                                          .score = kos_trust_score(mesh->trust, &entry->node) };
     struct kos_policy *policy = kos_trust_policy(mesh->trust);
     if (policy) {
         kos_policy_limits(policy, &request, &limits);
@@ -124,18 +144,27 @@ static int32_t make_room(struct kos_mesh_tx *tx, const struct mesh_entry *entry,
             per_target = limits.outbox_bytes;
     }
     if (mesh->outbox_bytes + tx->bytes + entry->bytes > mesh->limits.outbox_bytes)
-        return kos_fail(&tx->error, KOS_E_BUSY, "the outbox is full: %llu bytes wait (limit outbox_bytes)", (unsigned long long)mesh->outbox_bytes);
+        return kos_fail(&tx->error, KOS_E_BUSY, "the outbox is full: %llu bytes wait (limit outbox_bytes)",
+                        (unsigned long long)mesh->outbox_bytes);
     if ((peer ? peer->bytes : 0) + entry->bytes > per_target)
-        return kos_fail(&tx->error, KOS_E_BUSY, "the outbox holds all it may for %s: %llu of %llu bytes (limit outbox_per_target_bytes)", mesh_peer_label(mesh, &entry->node, label), (unsigned long long)(peer ? peer->bytes : 0), (unsigned long long)per_target);
+        return kos_fail(&tx->error, KOS_E_BUSY,
+                        "the outbox holds all it may for %s: %llu of %llu bytes (limit outbox_per_target_bytes)",
+                        mesh_peer_label(mesh, &entry->node, label), (unsigned long long)(peer ? peer->bytes : 0),
+                        (unsigned long long)per_target);
     if (kos_store_count(mesh->store, "asked") >= MESH_ASKED_MAX)
-        return kos_fail(&tx->error, KOS_E_BUSY, "%d messages of this node may still be answered; no more can be sent before some expire", MESH_ASKED_MAX);
+        return kos_fail(&tx->error, KOS_E_BUSY,
+                        "%d messages of this node may still be answered; no more can be sent before some expire",
+                        MESH_ASKED_MAX);
     return KOS_OK;
 }
 
-static int32_t make_body(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target, struct kos_identity *signer, struct mesh_entry *entry, struct kos_error *error)
+static int32_t make_body(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target,
+                         struct kos_identity *signer, struct mesh_entry *entry, struct kos_error *error)
 {
     char source[KLP_ADDRESS_MAX];
-    struct klp_message message = { .id = entry->id, .source_id = entry->signer, .target_id = target->has_agent ? target->agent : target->node };
+    struct klp_message message = { .id = entry->id,
+                                   .source_id = entry->signer,
+                                   .target_id = target->has_agent ? target->agent : target->node };
     size_t len = 0;
     mesh_own_address(mesh, &entry->signer, source);
     snprintf(message.type, sizeof message.type, "%s", draft->type);
@@ -247,13 +276,16 @@ uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx)
 /* ---- settling ---- */
 
 /* The error message that answers one which a handler refused. */
-static void answer_error(struct kos_mesh_tx *tx, const struct klp_message *message, const struct klp_id *agent, int32_t error, const char *text)
+static void answer_error(struct kos_mesh_tx *tx, const struct klp_message *message, const struct klp_id *agent,
+                         int32_t error, const char *text)
 {
     struct klp_json_out out;
     struct kos_bytes payload;
     uint8_t data[4096];
     char source[KLP_ADDRESS_MAX];
-    struct kos_draft draft = { .size = sizeof draft, .klass = KLP_CLASS_INTERACTIVE, .type = "ERROR", .target = source };
+    struct kos_draft draft = {
+        .size = sizeof draft, .klass = KLP_CLASS_INTERACTIVE, .type = "ERROR", .target = source
+    };
     klp_json_begin(&out, data, sizeof data);
     klp_json_object(&out);
     klp_json_name(&out, "error");
@@ -293,15 +325,17 @@ static void reject(struct kos_mesh_tx *tx, struct mesh_open *open, int32_t error
     struct klp_message message;
     if (mesh_offer_value(tx->mesh, open, &value, &len) < 0)
         return;
-    if (mesh_stored_unpack(kos_bytes(value, len), &stored) && klp_message_parse(stored.body, &message, NULL) >= 0 && strcmp(message.type, "ERROR") != 0) {
+    if (mesh_stored_unpack(kos_bytes(value, len), &stored) && klp_message_parse(stored.body, &message, NULL) >= 0 &&
+        strcmp(message.type, "ERROR") != 0) {
         char cut[KLP_RECEIPT_TEXT_MAX];
-        snprintf(cut, sizeof cut, "%s", text && text[0] ? text : kos_error_text(error));
+        mesh_text(text && text[0] ? text : kos_error_text(error), cut, sizeof cut);
         answer_error(tx, &message, &stored.agent, error, cut);
     }
     free(value);
 }
 
-void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text,
+                        uint64_t retry_ms)
 {
     struct kos_mesh *mesh = tx->mesh;
     uint64_t seq = handle >> 1;
@@ -314,7 +348,8 @@ void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict
     for (struct settling *settling = tx->settlings; settling; settling = settling->next)
         known = known && !(settling->seq == seq);
     if (!known) {
-        kos_fail(&tx->error, KOS_E_STATE, "message handle %llu is not open: it was settled before, or never offered", (unsigned long long)handle);
+        kos_fail(&tx->error, KOS_E_STATE, "message handle %llu is not open: it was settled before, or never offered",
+                 (unsigned long long)handle);
         return;
     }
     if (verdict != KOS_ACCEPT && verdict != KOS_REJECT && verdict != KOS_DEFER) {
@@ -322,7 +357,9 @@ void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict
         return;
     }
     struct settling *settling = kos_new(sizeof *settling);
-    *settling = (struct settling){ .seq = seq, .outcome = handle & 1, .defer = verdict == KOS_DEFER, .retry_ms = retry_ms };
+    *settling = (struct settling){
+        .seq = seq, .outcome = handle & 1, .defer = verdict == KOS_DEFER, .retry_ms = retry_ms
+    };
     LL_APPEND(tx->settlings, settling);
     if (verdict == KOS_DEFER)
         return;
@@ -389,7 +426,8 @@ static void apply(struct kos_mesh_tx *tx)
     }
 }
 
-int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error)
+int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg,
+                           struct kos_error *ret_error)
 {
     if (tx->error.code) {
         int32_t code = tx->error.code;
