@@ -6,17 +6,21 @@ PY_LOG_DRIVER = $(LOG_DRIVER)
 PY_LOG_COMPILER = python3
 AM_TESTS_ENVIRONMENT = CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_TIMEOUT=120; \
   export CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT; \
-  KOS_SRCDIR='$(abs_top_srcdir)'; KOS_BUILDDIR='$(abs_top_builddir)'; export KOS_SRCDIR KOS_BUILDDIR;
+  KOS_SRCDIR='$(abs_top_srcdir)'; KOS_BUILDDIR='$(abs_top_builddir)'; export KOS_SRCDIR KOS_BUILDDIR; \
+  PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE;
 noinst_HEADERS += tests/unit.h
 include tests/vectors/room.mk
-EXTRA_DIST += tests/rooms.py tests/summary tests/skips tools/packages tools/bootstrap
-TESTS += tests/rooms.py
 
-INTEGRATION = tests/integration/task.py \
-  tests/integration/wire.py \
-  tests/integration/restart.py \
-  tests/integration/policy.py
+# Of the tree itself: rooms, manuals, plugins.
+CHECKS = tests/rooms.py tests/man.py tests/plugins_test.sh
+TESTS += $(CHECKS)
+EXTRA_DIST += $(CHECKS) tests/summary tests/skips tests/cppcheck.h tests/cppcheck-suppressions tools/packages tools/bootstrap
+
+# Real processes. One line each.
+INTEGRATION =
+INTEGRATION += tests/integration/task.py
+INTEGRATION += tests/integration/restart.py
+INTEGRATION += tests/integration/wire.py
+INTEGRATION += tests/integration/policy.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
-TESTS += tests/plugins_test.sh
-EXTRA_DIST += tests/plugins_test.sh

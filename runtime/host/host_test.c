@@ -3,6 +3,7 @@
 #include "unit.h"
 #include "host/testing/fakes.h"
 
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -189,7 +190,11 @@ START_TEST(test_open)
     ck_assert_int_eq(f.number, KOS_OK);
     snprintf(what, sizeof what, "tcp://localhost:%s", strchr(place, ':') + 1);
     fixture_call("Open", what); /* resolved by a worker; ::1 may refuse first */
-    ck_assert_msg(f.number == KOS_OK, "%s", f.text);
+    struct addrinfo *known = NULL; /* a bare installation has no /etc/hosts: then the name is not known, and said so */
+    bool resolves = getaddrinfo("localhost", NULL, NULL, &known) == 0;
+    ck_assert_msg(f.number == (resolves ? KOS_OK : KOS_E_NOTFOUND), "%s", f.text);
+    if (resolves)
+        freeaddrinfo(known);
     fixture_call("OpenCancel", what);
     ck_assert_int_eq(f.number, KOS_E_CANCELLED);
     close(fd);
