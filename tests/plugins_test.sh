@@ -40,6 +40,14 @@ done
 [ -n "$modules" ]
 check $? "there are plugins to look at" "nothing was built below $build/plugins"
 
+# The plugin that kos-plugin(7) shows, built as it says and looked at.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+awk '/^\.\\" example: hello.c/ { on = 1; next } on && /^\.Bd/ { next } on && /^\.Ed/ { exit } on' "$src/man/kos-plugin.7" >"$work/hello.c"
+said=$(${CC:-cc} -std=c17 -Wall -Wextra -Werror -shared -fPIC -Wl,-z,defs,-z,now -I"$src/sdk" -o "$work/hello.so" "$work/hello.c" 2>&1) &&
+    said=$("$build/kosctl" plugin info "$work/hello.so" 2>&1) && printf '%s' "$said" | grep -q org.example.hello
+check $? "the plugin of kos-plugin(7) builds and is one" "$said"
+
 # What the compiler itself wrote down: every file that an object of a plugin or of the SDK was made from.
 used=$(find "$build/plugins" "$build/sdk" -name '*.Plo' -exec grep -lE '(^|[ /])runtime/' {} +)
 [ -z "$used" ]

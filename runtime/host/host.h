@@ -34,7 +34,8 @@ struct kos_sink *kos_hosting_sink(struct kos_hosting *hosting);
 /* [{name, id, version, kinds[], hosting: "process"|"cell", module, rights[], types[], schemes[], state, operations, broken_rules}] */
 json_t *kos_hosting_list(struct kos_hosting *hosting);
 
-/* Describes a module without starting it: {id, name, version, summary, abi, kinds[], settings[], rights[], types[]...}. Errors
+/* Describes a module without starting it: {id, name, version, summary, abi, kinds[], features[], settings[{name, type, summary, default?, min,
+ * max, choices?}], rights[{name, why}], types[], schemes[], interface?}. Errors
  * name the file and what is wrong (not a shared object, missing symbol NAME, major 2 where 1 is needed, ...). Runs the
  * module's constructors in a child process of its own, with limits and no rights. */
 int32_t kos_plugin_describe(const char *path, json_t **ret_description, struct kos_error *ret_error);

@@ -16,15 +16,26 @@ static json_t *words_json(const char *const *words)
     return list;
 }
 
+/* In the order of enum kos_setting_type. */
+static const char *const type_names[] = { "", "string", "int", "bool", "duration", "size", "float", "list", "secret", "table" };
+
+static int32_t type_of(const char *name)
+{
+    for (int32_t type = KOS_SETTING_STRING; type <= KOS_SETTING_TABLE; type++)
+        if (name && strcmp(type_names[type], name) == 0)
+            return type;
+    return 0;
+}
+
 static json_t *settings_json(const struct kos_setting *const *settings)
 {
     json_t *list = json_array();
     for (; settings && *settings; settings++) {
         struct kos_setting s;
         KOS_SIZED(&s, *settings);
-        json_t *one = json_pack("{s:s, s:s, s:i, s:I, s:I}", "name", s.name, "summary", s.summary, "type", (int)s.type, "min", (json_int_t)s.min, "max", (json_int_t)s.max);
+        json_t *one = json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", s.name, "summary", s.summary, "type", type_names[s.type], "min", (json_int_t)s.min, "max", (json_int_t)s.max);
         if (s.fallback)
-            json_object_set_new(one, "fallback", json_string(s.fallback));
+            json_object_set_new(one, "default", json_string(s.fallback));
         if (s.choices)
             json_object_set_new(one, "choices", words_json(s.choices));
         json_array_append_new(list, one);
@@ -70,10 +81,10 @@ static struct kos_setting *setting_of(const json_t *one)
     struct kos_setting *s = kos_new(sizeof *s);
     const json_t *choices = json_object_get(one, "choices");
     s->size = sizeof *s;
-    s->type = (int32_t)json_integer_value(json_object_get(one, "type"));
+    s->type = type_of(json_string_value(json_object_get(one, "type")));
     s->name = copy_text(json_object_get(one, "name"));
     s->summary = copy_text(json_object_get(one, "summary"));
-    s->fallback = copy_text(json_object_get(one, "fallback"));
+    s->fallback = copy_text(json_object_get(one, "default"));
     s->min = json_integer_value(json_object_get(one, "min"));
     s->max = json_integer_value(json_object_get(one, "max"));
     if (json_is_array(choices)) {

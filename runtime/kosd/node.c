@@ -72,7 +72,8 @@ static int32_t node_plugins(struct kos_node *node, struct kos_launcher *launcher
 {
     struct kos_agents_options agents = { .directory = node->instance->agents_dir, .node_name = node->settings->name };
     char *secrets = kos_format("%s/secrets", node->instance->keys_dir);
-    struct kos_hosting_options hosting = { .plugin_dir = node->settings->plugin_dir, .secrets_dir = secrets };
+    char *plugins = kos_format("%s/plugins", node->instance->state_dir);
+    struct kos_hosting_options hosting = { .plugin_dir = node->settings->plugin_dir, .secrets_dir = secrets, .state_dir = plugins };
     int32_t r = kos_agents_new(node->env, node->store, node->trust, launcher, &agents, &node->agents, ret_error);
     if (r == KOS_OK)
         r = node_mesh(node, ret_error);
@@ -81,6 +82,7 @@ static int32_t node_plugins(struct kos_node *node, struct kos_launcher *launcher
     if (r == KOS_OK)
         r = kos_hosting_load(node->hosting, node->policy, ret_error);
     free(secrets);
+    free(plugins);
     return r;
 }
 
