@@ -58,8 +58,9 @@ static void waited(void *arg)
     struct mesh_link *link = mesh_link_find(mesh, keep->link);
     bool up = link && link->session && link->session->up;
     struct klp_id nobody = { { 0 } };
-    char text[KLP_ADDRESS_MAX + 64];
-    snprintf(text, sizeof text, up ? "" : "%s did not answer in time", keep->address);
+    char text[KLP_ADDRESS_MAX + 64] = "";
+    if (!up)
+        snprintf(text, sizeof text, "%s did not answer in time", keep->address);
     struct kos_mesh_connected result = { up ? KOS_OK : KOS_E_TIMEOUT, up ? keep->peer : nobody, text };
     LL_DELETE(keep->waiters, waiter);
     kos_timer_free(mesh->env, waiter->timer);
