@@ -75,12 +75,9 @@ int cmd_agent_list(struct kosctl *ctl, int argc, char **argv)
     static const char *const headings[] = { "NAME", "ADDRESS", "SKILLS", "KIND", "RUNNING", "DONE", "FAILED", "TRUST", NULL };
     json_t *reply, *agent, *skill;
     size_t i, j;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 0, ""))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.node.AgentList", NULL, &reply);
+    int status = kosctl_plain(ctl, argc, argv, 0, "");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.node.AgentList", NULL, &reply);
     if (status >= 0)
         return status;
     struct table *table = table_new(headings);
@@ -106,12 +103,9 @@ int cmd_agent_list(struct kosctl *ctl, int argc, char **argv)
 int cmd_agent_remove(struct kosctl *ctl, int argc, char **argv)
 {
     json_t *reply;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "the agent's name"))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.node.AgentRemove", json_pack("{s:s}", "name", argv[optind]), &reply);
+    int status = kosctl_plain(ctl, argc, argv, 1, "the agent's name");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.node.AgentRemove", json_pack("{s:s}", "name", argv[optind]), &reply);
     if (status >= 0)
         return status;
     printf("%s is retired; its log and audit trail stay\n", argv[optind]);
@@ -136,12 +130,9 @@ int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv)
     static const char *const headings[] = { "NAME", "VERSION", "KINDS", "HOSTING", "RIGHTS", "TYPES", "STATE", NULL };
     json_t *reply, *plugin;
     size_t i;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 0, ""))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.node.PluginList", NULL, &reply);
+    int status = kosctl_plain(ctl, argc, argv, 0, "");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.node.PluginList", NULL, &reply);
     if (status >= 0)
         return status;
     struct table *table = table_new(headings);
@@ -177,11 +168,9 @@ int cmd_plugin_info(struct kosctl *ctl, int argc, char **argv)
 {
     struct kos_error error;
     json_t *description;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "the plugin's file"))
-        return EXIT_USAGE;
+    int status = kosctl_plain(ctl, argc, argv, 1, "the plugin's file");
+    if (status >= 0)
+        return status;
     char *path = realpath(argv[optind], NULL);
     if (!path)
         kos_fail(&error, KOS_E_NOTFOUND, "there is no file %s", argv[optind]);

@@ -36,6 +36,8 @@ int kosctl_option(struct kosctl *ctl, int argc, char **argv, const struct option
 int kosctl_usage(struct kosctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Error name and sentence on stderr, with --json a document on stdout; returns the exit status that belongs to it. */
 int kosctl_fail(struct kosctl *ctl, const struct kos_error *error);
+/* For a command without options of its own, with `count` words: -1 to go on, else the exit status to return. */
+int kosctl_plain(struct kosctl *ctl, int argc, char **argv, int count, const char *what);
 /* Exactly `count` words must be left; says what is missing. True when so. */
 bool kosctl_words(struct kosctl *ctl, int argc, int count, const char *what);
 

@@ -109,6 +109,14 @@ bool kosctl_words(struct kosctl *ctl, int argc, int count, const char *what)
     return false;
 }
 
+int kosctl_plain(struct kosctl *ctl, int argc, char **argv, int count, const char *what)
+{
+    int c = kosctl_option(ctl, argc, argv, NULL);
+    if (c == -2)
+        return EXIT_DONE;
+    return c == -1 && kosctl_words(ctl, argc, count, what) ? -1 : EXIT_USAGE;
+}
+
 int32_t kosctl_instance(struct kosctl *ctl, struct kos_error *ret_error)
 {
     return ctl->instance.conf ? KOS_OK : kos_instance_init(ctl->dir, &ctl->instance, ret_error);

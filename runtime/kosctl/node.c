@@ -9,17 +9,6 @@
 #include "kosctl/kosctl.h"
 #include "trust/keys.h"
 
-/* No options and no words. */
-static int plain_command(struct kosctl *ctl, int argc, char **argv)
-{
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 0, ""))
-        return EXIT_USAGE;
-    return -1;
-}
-
 static void print_counters(json_t *counters)
 {
     const char *name;
@@ -34,7 +23,7 @@ int cmd_status(struct kosctl *ctl, int argc, char **argv)
     json_t *reply, *value;
     size_t i;
     char buf[32];
-    int status = plain_command(ctl, argc, argv);
+    int status = kosctl_plain(ctl, argc, argv, 0, "");
     if (status < 0)
         status = kosctl_ask(ctl, "org.kos.node.Status", NULL, &reply);
     if (status >= 0)
@@ -139,7 +128,7 @@ int cmd_peers(struct kosctl *ctl, int argc, char **argv)
     static const char *const headings[] = { "NAME", "ID", "SCORE", "STATE", "ADDRESS", "PROTOCOL", "WAITING", NULL };
     json_t *reply, *peer;
     size_t i;
-    int status = plain_command(ctl, argc, argv);
+    int status = kosctl_plain(ctl, argc, argv, 0, "");
     if (status < 0)
         status = kosctl_ask(ctl, "org.kos.node.Peers", NULL, &reply);
     if (status >= 0)
@@ -180,7 +169,7 @@ static bool watch_print(void *arg, json_t *event)
 int cmd_watch(struct kosctl *ctl, int argc, char **argv)
 {
     struct kos_error error;
-    int status = plain_command(ctl, argc, argv);
+    int status = kosctl_plain(ctl, argc, argv, 0, "");
     if (status >= 0 || (status = kosctl_open(ctl)) != EXIT_DONE)
         return status;
     if (kos_client_stream(ctl->client, "org.kos.node.Watch", NULL, 0, watch_print, ctl, &error) < 0)
@@ -220,12 +209,9 @@ int cmd_connect(struct kosctl *ctl, int argc, char **argv)
 int cmd_disconnect(struct kosctl *ctl, int argc, char **argv)
 {
     json_t *reply;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "the peer"))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.node.Disconnect", json_pack("{s:s}", "peer", argv[optind]), &reply);
+    int status = kosctl_plain(ctl, argc, argv, 1, "the peer");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.node.Disconnect", json_pack("{s:s}", "peer", argv[optind]), &reply);
     if (status >= 0)
         return status;
     printf("disconnected from klp://node.%s\n", str(reply, "id"));

@@ -245,12 +245,9 @@ int cmd_task_list(struct kosctl *ctl, int argc, char **argv)
     static const char *const headings[] = { "TASK", "WAY", "WITH", "STATE", "AGE", "BYTES", NULL };
     json_t *reply, *task;
     size_t i;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 0, ""))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.task.List", NULL, &reply);
+    int status = kosctl_plain(ctl, argc, argv, 0, "");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.task.List", NULL, &reply);
     if (status >= 0)
         return status;
     struct table *table = table_new(headings);
@@ -270,12 +267,9 @@ int cmd_task_list(struct kosctl *ctl, int argc, char **argv)
 int cmd_task_show(struct kosctl *ctl, int argc, char **argv)
 {
     json_t *reply;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "the task's id"))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.task.Show", json_pack("{s:s}", "task", argv[optind]), &reply);
+    int status = kosctl_plain(ctl, argc, argv, 1, "the task's id");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.task.Show", json_pack("{s:s}", "task", argv[optind]), &reply);
     if (status >= 0)
         return status;
     const char *name;
@@ -292,12 +286,9 @@ int cmd_task_show(struct kosctl *ctl, int argc, char **argv)
 int cmd_task_cancel(struct kosctl *ctl, int argc, char **argv)
 {
     json_t *reply;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "the task's id"))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.task.Cancel", json_pack("{s:s}", "task", argv[optind]), &reply);
+    int status = kosctl_plain(ctl, argc, argv, 1, "the task's id");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.task.Cancel", json_pack("{s:s}", "task", argv[optind]), &reply);
     if (status >= 0)
         return status;
     printf("%s: %s\n", str(reply, "task"), str(reply, "state"));
@@ -308,12 +299,9 @@ int cmd_task_cancel(struct kosctl *ctl, int argc, char **argv)
 int cmd_announce(struct kosctl *ctl, int argc, char **argv)
 {
     json_t *reply;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "the text"))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.announce.Send", json_pack("{s:s}", "text", argv[optind]), &reply);
+    int status = kosctl_plain(ctl, argc, argv, 1, "the text");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.announce.Send", json_pack("{s:s}", "text", argv[optind]), &reply);
     if (status >= 0)
         return status;
     printf("announced to %lld peers\n", (long long)json_integer_value(json_object_get(reply, "peers")));

@@ -56,12 +56,9 @@ int cmd_trust(struct kosctl *ctl, int argc, char **argv)
 int cmd_untrust(struct kosctl *ctl, int argc, char **argv)
 {
     json_t *reply;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "whom"))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.node.TrustUnset", json_pack("{s:s}", "who", argv[optind]), &reply);
+    int status = kosctl_plain(ctl, argc, argv, 1, "whom");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.node.TrustUnset", json_pack("{s:s}", "who", argv[optind]), &reply);
     if (status >= 0)
         return status;
     printf("%s has no score of yours any more\n", str(reply, "id"));
@@ -72,11 +69,9 @@ int cmd_untrust(struct kosctl *ctl, int argc, char **argv)
 int cmd_policy_check(struct kosctl *ctl, int argc, char **argv)
 {
     struct kos_error error;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 1, "the manifest"))
-        return EXIT_USAGE;
+    int status = kosctl_plain(ctl, argc, argv, 1, "the manifest");
+    if (status >= 0)
+        return status;
     char *path = realpath(argv[optind], NULL);
     int32_t r = kos_policy_check(&ctl->plain.env, path ? path : argv[optind], &error);
     free(path);
@@ -130,12 +125,9 @@ int cmd_policy_explain(struct kosctl *ctl, int argc, char **argv)
 int cmd_policy_reload(struct kosctl *ctl, int argc, char **argv)
 {
     json_t *reply;
-    int c = kosctl_option(ctl, argc, argv, NULL);
-    if (c == -2)
-        return EXIT_DONE;
-    if (c != -1 || !kosctl_words(ctl, argc, 0, ""))
-        return EXIT_USAGE;
-    int status = kosctl_ask(ctl, "org.kos.node.PolicyReload", NULL, &reply);
+    int status = kosctl_plain(ctl, argc, argv, 0, "");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.node.PolicyReload", NULL, &reply);
     if (status >= 0)
         return status;
     puts("the policy is loaded");
