@@ -207,6 +207,8 @@ START_TEST(test_open)
     ck_assert_int_eq(f.number, KOS_OK);
     fixture_call("Open", "udp://127.0.0.1:0");
     ck_assert_int_eq(f.number, KOS_OK);
+    fixture_call("Open", "udp-connect://localhost:9");
+    ck_assert_int_eq(f.number, KOS_OK);
     fixture_call("Open", "tcp-listen://192.0.2.1:0");
     ck_assert_int_eq(f.number, KOS_E_INVALID);
     ck_assert_str_eq(f.text, "192.0.2.1:0 is not an address of this machine");

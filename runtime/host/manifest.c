@@ -20,7 +20,7 @@ static const struct kos_kind kinds[] = {
     { KOS_DISCOVERY, "discovery", TABLE(kos_discovery, find_cancel), 0x0f, true, false },
     { KOS_BRIDGE, "bridge", TABLE(kos_bridge, resume), 0x03, true, false },
     { KOS_HANDLER, "handler", TABLE(kos_handler, handle), 0x03, true, true },
-    { KOS_VECTOR, "vector", TABLE(kos_vector, stats), 0x3ff, true, false },
+    { KOS_VECTOR, "vector", TABLE(kos_vector, drop), 0x7ff, true, false },
     { KOS_CONTROL, "control", TABLE(kos_control, call), 0x07, false, true },
     { KOS_AGENTS_USER, "agents.user", TABLE(kos_agents_user, ended), 0x03, false, true },
     { KOS_HTTP_USER, "http.user", TABLE(kos_http_user, response), 0, false, false },

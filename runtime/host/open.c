@@ -12,7 +12,7 @@
 #include "host/services.h"
 
 enum { OPEN_MS = 10000, ATTEMPT_MS = 2000, BACKLOG = 128, ADDRESSES_MAX = 16, PLACE = 300 };
-enum open_kind { OPEN_CONNECT = 1, OPEN_LISTEN, OPEN_UDP, OPEN_DEVICE };
+enum open_kind { OPEN_CONNECT = 1, OPEN_LISTEN, OPEN_UDP, OPEN_UDP_CONNECT, OPEN_DEVICE };
 
 struct kos_opening {
     struct kos_work work;               /* first: resolving */
@@ -33,6 +33,11 @@ struct kos_opening {
 };
 
 static void try_next(struct kos_opening *o);
+
+static bool connects(const struct kos_opening *o)
+{
+    return o->kind == OPEN_CONNECT || o->kind == OPEN_UDP_CONNECT;
+}
 
 static void attempt_end(struct kos_opening *o, bool close_fd)
 {
@@ -84,7 +89,7 @@ static void answer_errno(struct kos_opening *o, int error)
         break;
     case EACCES: case EPERM:
         code = KOS_E_PERMISSION;
-        snprintf(text, sizeof text, "this user may not open %s%s", o->place, o->kind != OPEN_DEVICE && o->kind != OPEN_CONNECT ? " (ports below 1024 need CAP_NET_BIND_SERVICE)" : "");
+        snprintf(text, sizeof text, "this user may not open %s%s", o->place, o->kind != OPEN_DEVICE && !connects(o) ? " (ports below 1024 need CAP_NET_BIND_SERVICE)" : "");
         break;
     case ECONNREFUSED:
         code = KOS_E_UNREACHABLE;
@@ -185,12 +190,12 @@ static void try_next(struct kos_opening *o)
 {
     while (o->next) {
         const struct addrinfo *a = o->next;
-        o->next = o->kind == OPEN_CONNECT ? a->ai_next : NULL;
+        o->next = connects(o) ? a->ai_next : NULL;
         if (kos_mono_ms(o->env) >= o->end_ms) {
             o->last_errno = ETIMEDOUT;
             break;
         }
-        int error = o->kind == OPEN_CONNECT ? connect_one(o, a) : bind_one(o, a);
+        int error = connects(o) ? connect_one(o, a) : bind_one(o, a);
         if (error == EINPROGRESS)
             return;
         if (error == 0) {
@@ -208,8 +213,8 @@ static int resolve(struct kos_opening *o, int flags)
 {
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC,
-        .ai_socktype = o->kind == OPEN_UDP ? SOCK_DGRAM : SOCK_STREAM,
-        .ai_flags = AI_NUMERICSERV | flags | (o->kind == OPEN_CONNECT ? 0 : AI_PASSIVE),
+        .ai_socktype = o->kind == OPEN_UDP || o->kind == OPEN_UDP_CONNECT ? SOCK_DGRAM : SOCK_STREAM,
+        .ai_flags = AI_NUMERICSERV | flags | (connects(o) ? 0 : AI_PASSIVE),
     };
     return getaddrinfo(o->host, o->port, &hints, &o->found);
 }
@@ -217,7 +222,7 @@ static int resolve(struct kos_opening *o, int flags)
 static void resolve_run(struct kos_work *work)
 {
     struct kos_opening *o = (struct kos_opening *)work;
-    o->resolved = resolve(o, o->kind == OPEN_CONNECT ? AI_ADDRCONFIG : 0);
+    o->resolved = resolve(o, connects(o) ? AI_ADDRCONFIG : 0);
 }
 
 static void resolve_done(struct kos_work *work)
@@ -255,6 +260,7 @@ static const struct { const char *scheme; enum open_kind kind; uint32_t right; c
     { "tcp://", OPEN_CONNECT, KOS_RIGHT_CONNECT, "connect" },
     { "tcp-listen://", OPEN_LISTEN, KOS_RIGHT_LISTEN, "listen" },
     { "udp://", OPEN_UDP, KOS_RIGHT_LISTEN, "listen" },
+    { "udp-connect://", OPEN_UDP_CONNECT, KOS_RIGHT_CONNECT, "connect" },
     { "device:", OPEN_DEVICE, KOS_RIGHT_DEVICE, "device" },
 };
 
@@ -328,14 +334,16 @@ void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op)
         i++;
     o = opening_new(hosted, op);
     if (i == count) {
-        snprintf(text, sizeof text, "%.200s is nothing that can be opened (tcp://, tcp-listen://, udp://, device:)", what);
+        snprintf(text, sizeof text, "%.200s is nothing that can be opened (tcp://, tcp-listen://, udp://, udp-connect://, device:)", what);
         answer(o, KOS_E_INVALID, text);
         return;
     }
-    const char *rest = what + strlen(schemes[i].scheme);
+    const char *rest = what + strlen(schemes[i].scheme), *port = strrchr(rest, ':');
+    /* Whoever binds any free port takes nobody's: that is what dialling over UDP needs. */
+    bool dials = schemes[i].kind == OPEN_UDP && port && strcmp(port, ":0") == 0;
     o->kind = schemes[i].kind;
-    if (!kos_hosted_may(hosted, schemes[i].right)) {
-        snprintf(text, sizeof text, "opening %.200s needs the right \"%s\", which the plugin has not asked for", what, schemes[i].right_name);
+    if (!kos_hosted_may(hosted, dials ? KOS_RIGHT_CONNECT : schemes[i].right)) {
+        snprintf(text, sizeof text, "opening %.200s needs the right \"%s\", which the plugin has not asked for", what, dials ? "connect" : schemes[i].right_name);
         answer(o, KOS_E_DENIED, text);
     } else if (o->kind == OPEN_DEVICE) {
         open_device(o, rest);

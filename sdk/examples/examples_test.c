@@ -407,8 +407,11 @@ START_TEST(test_vector)
     ck_assert_int_eq(t.status, KOS_E_NOTFOUND);
     v->stats(self, 29, 1);
     ck_assert(kos_bytes_eq(result(), kos_bytes_str("{\"items\":2}")));
-    v->close(self, 31, 1);
-    ck_assert_int_eq(t.completions, 15);
+    v->drop(self, 31, 1);
+    ck_assert_int_eq(t.status, KOS_OK);
+    v->close(self, 33, 1);
+    ck_assert_int_eq(t.status, KOS_E_NOTFOUND);
+    ck_assert_int_eq(t.completions, 16);
     finish();
 }
 END_TEST

@@ -385,7 +385,7 @@ static void stop(void *self)
     b->host->stopped(b->host);
 }
 
-static const struct kos_vector vector = { sizeof vector, open_collection, close_collection, upsert, get, remove_item, query, scan, fingerprint, snapshot, stats };
+static const struct kos_vector vector = { sizeof vector, open_collection, close_collection, upsert, get, remove_item, query, scan, fingerprint, snapshot, stats, close_collection /* drop: what is closed is forgotten here anyway */ };
 static const struct kos_setting *const settings[] = {
     &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_INT, .name = "items", .fallback = "100000", .min = 1, .max = 10000000,
                                  .summary = "items a collection may hold" },

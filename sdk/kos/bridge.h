@@ -22,8 +22,9 @@ struct kos_foreign {
 
 struct kos_bridge {
     uint32_t size;
-    /* A message for the other network, as the policy maps it: complete(op, KOS_OK) when that network has it durably. It
-     * comes again after a crash until then: use m->id to recognise it there. Messages injected from `origin` never
+    /* A message for the other network, as the policy maps it: complete(op, KOS_OK) when that network has it durably, or
+     * when it stands in a queue of yours in your state (where one message goes to many servers). It comes again after a
+     * crash until then: use m->id to recognise it there. Messages injected from `origin` never
      * come back to the bridge that injected them. */
     void (*deliver)(void *self, uint64_t op, const struct kos_message *m, const char *destination /* from the map */);
     /* After start, once per origin that has a cursor. */

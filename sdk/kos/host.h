@@ -69,9 +69,11 @@ struct kos_host {
     /* Opens a socket or device that the policy granted: kos_plugin.opened(op, status, fd, text); the descriptor is the
      * plugin's to close, non-blocking and close-on-exec.
      *   tcp-listen://HOST:PORT listening (right "listen"; listen(2) again sets another backlog)
-     *   tcp://HOST:PORT (right "connect"; names are resolved)
-     *   udp://HOST:PORT bound (right "listen")   device:/dev/NAME (right "device")
-     * Port 0 takes a free one; IPv6 as [::1], and for IPv6 only. KOS_E_ADDRESS_USED, KOS_E_UNREACHABLE, KOS_E_TIMEOUT
+     *   tcp://HOST:PORT connected (right "connect"; names are resolved, each address is tried)
+     *   udp://HOST:PORT bound (right "listen"; with port 0: "connect", for who only dials)
+     *   udp-connect://HOST:PORT connected (right "connect"; names are resolved)
+     *   device:/dev/NAME, a character device (right "device")
+     * Port 0 takes a free one; IPv6 as [::1] or [fe80::1%eth0], and for IPv6 only. KOS_E_ADDRESS_USED, KOS_E_UNREACHABLE, KOS_E_TIMEOUT
      * (10 s), KOS_E_NOTFOUND, KOS_E_PERMISSION, KOS_E_DENIED, KOS_E_INVALID, KOS_E_LIMIT (KOS_OPEN_MAX under way). */
     void (*open)(const struct kos_host *host, const char *what, uint64_t op);
     /* -> opened(op, KOS_E_CANCELLED), unless its answer is on the way already; an op not open is ignored: events cross. */

@@ -46,7 +46,8 @@ struct kos_transport {
     /* -> endpoint_up or endpoint_down */
     void (*listen)(void *self, uint64_t endpoint, const char *address);
     void (*endpoint_close)(void *self, uint64_t endpoint);              /* -> endpoint_down; its links stay */
-    /* -> link_up or link_down */
+    /* -> link_up or link_down. The transport gives up by the measure of its medium (TCP 10 s, Tor a minute or two); the
+     * host may give up before, by link_close. */
     void (*dial)(void *self, uint64_t link, const char *address);
     /* Sends the concatenation of the pieces (at most 64), within credit. The bytes are valid for the call only. */
     void (*send)(void *self, uint64_t link, const struct kos_bytes *pieces, uint32_t count);
@@ -60,9 +61,12 @@ struct kos_transport_host {
     uint32_t size;
     void (*endpoint_up)(const struct kos_host *host, uint64_t endpoint, const char *address /* as bound */);
     void (*endpoint_down)(const struct kos_host *host, uint64_t endpoint, int32_t status, const char *text);
-    /* endpoint 0: answers dial */
+    /* endpoint 0: answers dial. What `info` says holds for the life of the link: an MTU is one that the path will always
+     * take, addresses are those of the beginning. */
     void (*link_up)(const struct kos_host *host, uint64_t link, uint64_t endpoint, const struct kos_link_info *info);
+    /* Any run of a stream's bytes; exactly one datagram. */
     void (*link_received)(const struct kos_host *host, uint64_t link, struct kos_bytes bytes);
+    /* So many bytes of what was sent have left (or, where the transport repeats what is lost, have arrived). */
     void (*link_credit)(const struct kos_host *host, uint64_t link, uint64_t bytes);
     void (*link_down)(const struct kos_host *host, uint64_t link, int32_t status, const char *text);
 };

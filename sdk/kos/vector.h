@@ -32,7 +32,7 @@ struct kos_item {
 
 struct kos_query {
     uint32_t size;
-    uint32_t k;
+    uint32_t k;                 /* at most 10000 */
     const float *vector;
     struct kos_bytes filter;    /* canonical JSON object: member = value, all must hold; empty: none */
     uint32_t effort;            /* backend's own scale, 0 its default */
@@ -40,7 +40,8 @@ struct kos_query {
 
 struct kos_vector {
     uint32_t size;
-    /* `collection` is the host's id for it until close. Result: u64 count of items. */
+    /* `collection` is the host's id for it until close. One that is not there is made. Result: u64 count of items.
+     * KOS_E_STATE: it is there with another space; KOS_E_UNSUPPORTED: a metric this backend lacks. */
     void (*open)(void *self, uint64_t op, uint64_t collection, const char *name, const struct kos_space *space);
     void (*close)(void *self, uint64_t op, uint64_t collection);
     /* All or nothing, durable on completion. Result: u32 count taken. */
@@ -54,7 +55,7 @@ struct kos_vector {
     /* Result: pairs, nearest first: key = id, value = float distance, then metadata. Distance: squared L2; minus the inner
      * product; 1 - cosine. Tombstones are not found. */
     void (*query)(void *self, uint64_t op, uint64_t collection, const struct kos_query *query);
-    /* Items by digest order within [from, to), at most limit. Result: pairs as of get. */
+    /* Items by digest order within [from, to), at most limit, fewer when 4 MiB are full. Result: pairs as of get. */
     void (*scan)(void *self, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32], uint32_t limit);
     /* Of the items (tombstones too) within [from, to): SHA-256 of their digests, one behind the other in order. Result: its
      * 32 bytes and their u64 count. All backends give the same, so two nodes compare whatever keeps their vectors. */
@@ -64,6 +65,8 @@ struct kos_vector {
     void (*snapshot)(void *self, uint64_t op, uint64_t collection, const char *directory);
     /* Result: canonical JSON object. */
     void (*stats)(void *self, uint64_t op, uint64_t collection);
+    /* Forgets the collection with all that is in it, and closes it. */
+    void (*drop)(void *self, uint64_t op, uint64_t collection);
 };
 
 #endif
