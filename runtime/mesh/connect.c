@@ -50,6 +50,7 @@ static int32_t dial_address(struct kos_mesh *mesh, const char *text, char ret_ad
     return KOS_OK;
 }
 
+/* The answer comes last: whoever gets it may connect or disconnect at once. */
 static void waited(void *arg)
 {
     struct mesh_waiter *waiter = arg;
@@ -58,22 +59,21 @@ static void waited(void *arg)
     struct mesh_link *link = mesh_link_find(mesh, keep->link);
     bool up = link && link->session && link->session->up;
     struct klp_id nobody = { { 0 } };
-    char text[KLP_ADDRESS_MAX + 64] = "";
-    if (!up)
-        snprintf(text, sizeof text, "%s did not answer in time", keep->address);
-    struct kos_mesh_connected result = { up ? KOS_OK : KOS_E_TIMEOUT, up ? keep->peer : nobody, text };
+    char text[KLP_ADDRESS_MAX + 64];
+    snprintf(text, sizeof text, "%s did not answer in time", keep->address);
+    struct kos_mesh_connected result = { up ? KOS_OK : KOS_E_TIMEOUT, up ? keep->peer : nobody, up ? "" : text };
     LL_DELETE(keep->waiters, waiter);
     kos_timer_free(mesh->env, waiter->timer);
-    if (up && !keep->durable)
+    if (up) {
+        mesh_keep_petname(mesh, link->session);
         mesh_keep_save(keep);
+    } else if (!keep->durable && !keep->waiters) {
+        mesh_keep_free(keep);
+        if (link)
+            mesh_link_close(link, false, KOS_E_TIMEOUT, "nobody waits for it any more");
+    }
     waiter->done(waiter->arg, &result);
     free(waiter);
-    if (up || keep->durable || keep->waiters)
-        return;
-    link = mesh_link_find(mesh, keep->link);
-    mesh_keep_free(keep);
-    if (link)
-        mesh_link_close(link, false, KOS_E_TIMEOUT, "nobody waits for it any more");
 }
 
 static void wait_for(struct mesh_keep *keep, uint64_t timeout_ms,

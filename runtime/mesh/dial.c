@@ -10,7 +10,22 @@
 
 static void redial(void *arg)
 {
-    mesh_keep_dial(arg);
+    struct mesh_keep *keep = arg;
+    struct mesh_peer *peer = mesh_peer_find(keep->mesh, &keep->expect);
+    if (!keep->durable && !keep->waiters) {
+        /* Only for messages that wait; the node's record may name several addresses. */
+        struct mesh_record *record = peer && peer->entries ? mesh_record_find(keep->mesh, &keep->expect) : NULL;
+        uint32_t count = 0;
+        while (record && record->addresses[count])
+            count++;
+        if (!count) {
+            mesh_keep_free(keep);
+            return;
+        }
+        free(keep->address);
+        keep->address = kos_strdup(record->addresses[++keep->attempts % count]);
+    }
+    mesh_keep_dial(keep);
 }
 
 struct mesh_keep *mesh_keep_new(struct kos_mesh *mesh, const char *address)
@@ -176,20 +191,31 @@ void mesh_keep_dial(struct mesh_keep *keep)
     mesh_keep_later(keep);
 }
 
-static void finish_waiters(struct mesh_keep *keep, int32_t status, const struct klp_id *peer, const char *text)
+/* Comes last in each act: whoever gets the answer may connect or disconnect at once. */
+static void finish_waiters(struct kos_mesh *mesh, struct mesh_waiter *waiters, int32_t status,
+                           const struct klp_id *peer, const char *text)
 {
-    while (keep->waiters) {
-        struct mesh_waiter *waiter = keep->waiters;
+    while (waiters) {
+        struct mesh_waiter *waiter = waiters;
         struct kos_mesh_connected result = { status, *peer, text };
-        keep->waiters = waiter->next;
-        kos_timer_free(keep->mesh->env, waiter->timer);
+        waiters = waiter->next;
+        kos_timer_free(mesh->env, waiter->timer);
         waiter->done(waiter->arg, &result);
         free(waiter);
     }
 }
 
+static struct mesh_waiter *take_waiters(struct mesh_keep *keep)
+{
+    struct mesh_waiter *waiters = keep->waiters;
+    keep->waiters = NULL;
+    for (struct mesh_waiter *waiter = waiters; waiter; waiter = waiter->next)
+        kos_timer_stop(keep->mesh->env, waiter->timer);
+    return waiters;
+}
+
 /* The operator's own connect: the name that the peer claims becomes its petname if nobody has it and it has none. */
-static void take_petname(struct kos_mesh *mesh, const struct mesh_session *session)
+void mesh_keep_petname(struct kos_mesh *mesh, const struct mesh_session *session)
 {
     struct kos_error error;
     const struct klp_id *id = &session->proof.id;
@@ -220,14 +246,14 @@ void mesh_keep_up(struct mesh_keep *keep, struct mesh_session *session)
     keep->came_up = true;
     keep->no_ik = false;
     keep->backoff_ms = 0;
-    keep->peer = id;
-    keep->proven = true;
+    keep->peer = keep->expect = id; /* whoever else answers here from now on is reported, not followed */
+    keep->proven = keep->has_expect = true;
     session->peer->keep = keep;
     if (keep->waiters)
-        take_petname(mesh, session);
+        mesh_keep_petname(mesh, session);
     if (keep->waiters || keep->durable)
         mesh_keep_save(keep);
-    finish_waiters(keep, KOS_OK, &id, "");
+    finish_waiters(mesh, take_waiters(keep), KOS_OK, &id, "");
 }
 
 void mesh_keep_down(struct mesh_keep *keep, uint64_t link, int32_t status, const char *text)
@@ -241,19 +267,22 @@ void mesh_keep_down(struct mesh_keep *keep, uint64_t link, int32_t status, const
     if (link != keep->link)
         return;
     keep->link = 0;
-    if (mesh->stopping)
+    if (mesh->stopping) {
+        finish_waiters(mesh, take_waiters(keep), KOS_E_CLOSED, &nobody, "this node is stopping");
         return;
+    }
     if (keep->tried_ik && !keep->came_up && !keep->no_ik) {
         keep->no_ik = true;
         kos_timer_set(mesh->env, keep->timer, 0);
         return;
     }
-    finish_waiters(keep, status, &nobody, text);
+    struct mesh_waiter *waiters = take_waiters(keep);
     struct mesh_peer *peer = keep->has_expect ? mesh_peer_find(mesh, &keep->expect) : NULL;
     if (keep->durable || (peer && peer->entries && !mesh_peer_session(peer)))
         mesh_keep_later(keep);
     else
         mesh_keep_free(keep);
+    finish_waiters(mesh, waiters, status, &nobody, text);
 }
 
 void mesh_keep_renew(struct mesh_keep *keep, struct mesh_session *old)

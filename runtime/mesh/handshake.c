@@ -158,8 +158,10 @@ static bool welcome(struct mesh_link *link, struct mesh_handshake *handshake)
     if (link->keep && link->keep->has_expect && !klp_id_eq(peer, &link->keep->expect)) {
         klp_id_text(peer, label);
         klp_id_text(&link->keep->expect, expected);
-        mesh_link_close(link, false, KOS_E_MISADDRESSED, "klp://node.%s answered at %s instead of klp://node.%s", label,
-                        link->remote, expected);
+        mesh_link_close(link, false, KOS_E_MISADDRESSED,
+                        "klp://node.%s answered at %s instead of klp://node.%s: if that is meant, kosctl disconnect "
+                        "klp://node.%s and connect again",
+                        label, link->remote, expected, expected);
         return false;
     }
     struct kos_policy_decision decision;

@@ -221,6 +221,29 @@ START_TEST(another_identity_answers)
 }
 END_TEST
 
+/* What answered once at an address is what must answer there: another is reported and not followed. */
+START_TEST(identity_behind_an_address_changes)
+{
+    struct net_node *a, *b, *c;
+    struct kos_error error;
+    two(&a, &b);
+    ck_assert_int_eq(net_connect(a, b), KOS_OK);
+    net_stop(b);
+    c = net_add(&net, "third");
+    const char *own = c->address;
+    c->address = b->address;
+    net_run(&net, 20000);
+    ck_assert_ptr_null(net_session(a, c));
+    ck_assert_ptr_nonnull(strstr(kos_manual_logged(a->manual), "instead of"));
+    ck_assert_int_eq(net_connect(a, c), KOS_E_MISADDRESSED);
+    ck_assert_ptr_nonnull(strstr(a->connected_text, "kosctl disconnect"));
+    ck_assert_int_eq(kos_mesh_disconnect(a->mesh, &b->id, &error), KOS_OK);
+    ck_assert_int_eq(net_connect(a, c), KOS_OK);
+    c->address = own;
+    net_fini(&net);
+}
+END_TEST
+
 START_TEST(nobody_there)
 {
     struct net_node *a, *b;
@@ -405,6 +428,6 @@ END_TEST
 
 TESTS("mesh/handshake", xx_then_ik, ik_after_restart_of_either_side, ik_refused_falls_back_to_xx, logs_that_grew,
       bytes_split_at_every_position, altered_byte_costs_a_link_at_most, blocked_peer_learns_nothing,
-      blocking_ends_an_open_session, oneself_is_refused, another_identity_answers, nobody_there, silence_times_out,
-      garbage_is_not_spoken_with, half_open_links_are_bounded, simultaneous_connects, datagram_links_are_refused,
-      silent_session_is_asked_and_given_up, old_session_is_renewed, disconnect_is_for_good)
+      blocking_ends_an_open_session, oneself_is_refused, another_identity_answers, identity_behind_an_address_changes,
+      nobody_there, silence_times_out, garbage_is_not_spoken_with, half_open_links_are_bounded, simultaneous_connects,
+      datagram_links_are_refused, silent_session_is_asked_and_given_up, old_session_is_renewed, disconnect_is_for_good)

@@ -287,21 +287,27 @@ void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes)
     link->mesh->carrier->ops->send(link->mesh->carrier, link->id, &bytes, 1);
 }
 
-static void gone(struct mesh_link *link, int32_t status, const char *text)
+/* Once a minute for each reason. Whom we dialled is known by the whole address; the port of who came differs each
+ * time. */
+static void tell_failure(struct mesh_link *link, int32_t status, const char *text)
 {
     struct kos_mesh *mesh = link->mesh;
+    char host[sizeof((struct mesh_source *)0)->host], key[sizeof host + 32];
+    host_of(link->remote, host, sizeof host);
+    snprintf(key, sizeof key, "no session %s %d", link->dialled ? link->remote : host, (int)status);
+    mesh->counters.handshakes_failed += link->up;
+    if (!mesh->stopping && kos_log_limit_pass(mesh->log_limit, key, NULL))
+        kos_log(mesh->env, status == KOS_E_MISADDRESSED ? KOS_LOG_WARNING : KOS_LOG_INFO, "mesh",
+                "no session with %s: %s", link->remote, text);
+}
+
+static void gone(struct mesh_link *link, int32_t status, const char *text)
+{
     struct mesh_keep *keep = link->keep;
     link->closing = true;
     link->keep = NULL;
-    if (link->half_open && link->up) {
-        /* Whom we dialled is known by the whole address; the port of who came is different each time. */
-        char host[sizeof((struct mesh_source *)0)->host], key[sizeof host + 16];
-        host_of(link->remote, host, sizeof host);
-        snprintf(key, sizeof key, "no session %s", host);
-        mesh->counters.handshakes_failed++;
-        if (kos_log_limit_pass(mesh->log_limit, link->dialled ? link->remote : key, NULL))
-            kos_log(mesh->env, KOS_LOG_INFO, "mesh", "no session with %s: %s", link->remote, text);
-    }
+    if (link->half_open)
+        tell_failure(link, status, text);
     mesh_link_settled(link);
     if (link->handshake) {
         mesh_handshake_abandon(link->handshake);

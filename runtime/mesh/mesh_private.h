@@ -302,6 +302,7 @@ struct mesh_keep { /* a connection kept up */
     struct klp_id expect;
     struct klp_id peer;      /* who answered last, when `proven` */
     uint64_t link, renewing; /* ids; 0 none */
+    uint32_t attempts;
     uint32_t backoff_ms;
     struct kos_timer *timer;
     struct mesh_waiter *waiters;
@@ -309,6 +310,7 @@ struct mesh_keep { /* a connection kept up */
 struct mesh_keep *mesh_keep_new(struct kos_mesh *mesh, const char *address);
 void mesh_keep_free(struct mesh_keep *keep);
 void mesh_keep_save(struct mesh_keep *keep);  /* durable from now on */
+void mesh_keep_petname(struct kos_mesh *mesh, const struct mesh_session *session);
 void mesh_keep_later(struct mesh_keep *keep); /* dials again after its back-off */
 void mesh_keep_up(struct mesh_keep *keep, struct mesh_session *session);
 void mesh_keep_down(struct mesh_keep *keep, uint64_t link, int32_t status, const char *text);
