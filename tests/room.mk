@@ -24,3 +24,5 @@ INTEGRATION += tests/integration/wire.py
 INTEGRATION += tests/integration/policy.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
+TESTS += tests/man.py
+EXTRA_DIST += tests/man.py
