@@ -224,7 +224,8 @@ static int32_t spawner_start(struct program *program, struct kos_error *ret_erro
         paths[count] = kos_spawn_readable[count];
     for (char **path = program->settings.agent_paths; *path && count < 255; path++)
         paths[count++] = *path;
-    struct kos_spawn_options spawn = { .instance = program->instance.dir ? program->instance.dir : KOS_STATEDIR, .readable = paths };
+    struct kos_spawn_options spawn = { .instance = program->instance.dir ? program->instance.dir : KOS_STATEDIR, .readable = paths,
+                                        .log = program->foreground ? NULL : program->instance.log };
     return kos_spawn_fork(&spawn, &program->spawn_fd, &spawner, ret_error);
 }
 

@@ -35,6 +35,9 @@ struct kos_spawn_options {
     const char *instance;             /* directory that agents must not read; must exist */
     /* Absolute paths that agents may read and execute; NULL-terminated; NULL: kos_spawn_readable. */
     const char *const *readable;
+    /* Where its stderr goes, a file that is appended to; NULL: it keeps kosd's. A kosd that leaves its terminal must not
+     * leave a spawner behind that holds it. */
+    const char *log;
 };
 
 /* The default: the system's programs, libraries, and those files of /etc that programs commonly need. */

@@ -187,8 +187,8 @@ static _Noreturn void serve(struct spawner *s)
 }
 
 /* A session of its own, so that a terminal's signals to kosd's group leave it alone; no descriptor of kosd but
- * stderr. */
-static _Noreturn void become_spawner(const struct confinement *confinement, int fd)
+ * stderr, if that. */
+static _Noreturn void become_spawner(const struct confinement *confinement, const char *log, int fd)
 {
     setsid();
     prctl(PR_SET_NAME, "kos-spawner", 0, 0, 0);
@@ -196,6 +196,9 @@ static _Noreturn void become_spawner(const struct confinement *confinement, int 
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &standard, NULL);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int messages = log ? open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    if (log && dup2(messages >= 0 ? messages : null, 2) < 0)
+        _exit(1);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(fd, MAIN_FD) < 0)
         _exit(1);
     if (fcntl(MAIN_FD, F_SETFD, FD_CLOEXEC) < 0 || close_range(MAIN_FD + 1, ~0U, 0) < 0 || chdir("/") < 0)
@@ -229,7 +232,7 @@ int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid
     pid_t pid = fork();
     if (pid == 0) {
         close(pair[0]);
-        become_spawner(&confinement, pair[1]);
+        become_spawner(&confinement, options->log, pair[1]);
     }
     close(pair[1]);
     if (pid < 0) {
