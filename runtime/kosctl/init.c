@@ -123,6 +123,21 @@ static int32_t dir_make(struct kosctl *ctl, const char *path, mode_t mode, struc
     return KOS_OK;
 }
 
+/* Keys of an init that failed after them, or put there by who has a copy of them, are kept: an identity is made once. */
+static int32_t keys_make(struct kosctl *ctl, const struct init *init, struct kos_bytes passphrase, struct kos_error *ret_error)
+{
+    struct kos_env *env = &ctl->plain.env;
+    struct kos_keys *keys;
+    int32_t r = kos_keys_create(env, ctl->instance.keys_dir, init->algorithm, passphrase, ret_error);
+    if (r != KOS_E_EXISTS)
+        return r;
+    if ((r = kos_keys_open(env, ctl->instance.keys_dir, passphrase, &keys, ret_error)) < 0)
+        return r;
+    kos_keys_close(keys);
+    fprintf(stderr, "kosctl: %s holds a node's keys already: its identity is kept\n", ctl->instance.keys_dir);
+    return KOS_OK;
+}
+
 /* kosd.conf is written last: while it is missing there is no instance, and init may be run again after what failed. */
 static int32_t make(struct kosctl *ctl, const struct init *init, struct kos_bytes passphrase, struct kos_error *ret_error)
 {
@@ -140,10 +155,10 @@ static int32_t make(struct kosctl *ctl, const struct init *init, struct kos_byte
         r = dir_make(ctl, ctl->instance.policy_dir, 0755, ret_error);
     if (r == KOS_OK)
         r = dir_make(ctl, ctl->instance.state_dir, 0700, ret_error);
-    if (r == KOS_OK)
-        r = kos_keys_create(env, ctl->instance.keys_dir, init->algorithm, passphrase, ret_error);
     if (r == KOS_OK && (r = kos_file_write_all(env, policy, 0644, kos_bytes_str(kosctl_default_policy))) < 0)
         kos_fail(ret_error, r, "%s cannot be written: %s", policy, kos_error_text(r));
+    if (r == KOS_OK)
+        r = keys_make(ctl, init, passphrase, ret_error);
     if (r == KOS_OK)
         r = conf_write(ctl, init, ret_error);
     free(policy);
