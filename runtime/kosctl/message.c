@@ -58,6 +58,15 @@ static void set_default(json_t *message, const char *name, json_t *value)
         json_decref(value);
 }
 
+/* The library speaks of lines and members; a person needs the file too. */
+static int32_t in_file(const char *path, int32_t r, struct kos_error *ret_error)
+{
+    if (r >= 0)
+        return r;
+    struct kos_error said = *ret_error;
+    return kos_fail(ret_error, r, "%s: %s", path, said.text);
+}
+
 /* What a person may leave out: id, times, and who signs. */
 static void defaults(struct kosctl *ctl, json_t *message, const struct kos_identity *identity)
 {
@@ -96,10 +105,10 @@ static int32_t sign(struct kosctl *ctl, const char *path, const struct kos_ident
     defaults(ctl, json, identity);
     char *loose = json_dumps(json, JSON_COMPACT);
     json_decref(json);
-    r = klp_json_canonicalise(kos_bytes_str(loose), KLP_MESSAGE_MAX, &body, &body_len, ret_error);
+    r = in_file(path, klp_json_canonicalise(kos_bytes_str(loose), KLP_MESSAGE_MAX, &body, &body_len, ret_error), ret_error);
     free(loose);
     if (r == KOS_OK)
-        r = klp_message_parse(kos_bytes(body, body_len), &message, ret_error);
+        r = in_file(path, klp_message_parse(kos_bytes(body, body_len), &message, ret_error), ret_error);
     if (r == KOS_OK && !klp_id_eq(&message.source_id, kos_identity_id(identity)))
         r = kos_fail(ret_error, KOS_E_MISADDRESSED, "%s names another source_id than the key's: leave source, source_id and event out to have them filled in", path);
     if (r == KOS_OK && (r = kos_identity_sign(identity, KLP_TAG_MESSAGE, message.body, signature)) < 0)
@@ -159,14 +168,16 @@ static int32_t log_read(struct kosctl *ctl, const char *path, struct klp_log **r
     r = file_read(ctl, path, (size_t)KLP_LOG_EVENTS_MAX * KLP_EVENT_MAX, &data, &len, ret_error);
     if (r < 0 && own)
         kos_fail(ret_error, r, "name the signer's key event log with --log FILE (kosctl id --log prints it); %s cannot be read", own);
-    free(own);
-    if (r < 0)
+    if (r < 0) {
+        free(own);
         return r;
+    }
     struct klp_log *log = klp_log_new();
-    r = klp_log_append_text(log, kos_bytes(data, len), ret_error);
+    r = in_file(path, klp_log_append_text(log, kos_bytes(data, len), ret_error), ret_error);
     free(data);
     if (r >= 0 && klp_log_count(log) == 0)
-        r = kos_fail(ret_error, KOS_E_SYNTAX, "the log is empty");
+        r = kos_fail(ret_error, KOS_E_SYNTAX, "%s: the log is empty", path);
+    free(own);
     if (r < 0) {
         klp_log_free(log);
         return r;
@@ -228,10 +239,10 @@ int cmd_message_verify(struct kosctl *ctl, int argc, char **argv)
         return EXIT_USAGE;
     int32_t r = file_read(ctl, argv[optind], 2 * KLP_MESSAGE_MAX, &data, &len, &error);
     if (r == KOS_OK)
-        r = klp_message_from_text(kos_bytes(data, len), &body, &body_len, signature, &signature_len, &error);
+        r = in_file(argv[optind], klp_message_from_text(kos_bytes(data, len), &body, &body_len, signature, &signature_len, &error), &error);
     free(data);
     if (r == KOS_OK)
-        r = klp_message_parse(kos_bytes(body, body_len), &message, &error);
+        r = in_file(argv[optind], klp_message_parse(kos_bytes(body, body_len), &message, &error), &error);
     if (r == KOS_OK)
         r = log_read(ctl, log_path, &log, &error);
     if (r == KOS_OK)
