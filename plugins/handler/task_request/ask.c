@@ -430,6 +430,11 @@ void ask_cancel(struct tasks *tasks, uint64_t call, const uint8_t id[KLP_ID_LEN]
 
 void ask_outcome(struct tasks *tasks, uint64_t message, const struct kos_outcome *o, struct out_task *task)
 {
+    if (o->status == KOS_E_EXPIRED) {
+        /* The message lives as long as the task's deadline: whoever asked knows of the deadline only. */
+        fail(tasks, task, message, KOS_E_TIMEOUT, true, false, "the task did not reach its node before the deadline");
+        return;
+    }
     if (o->status != KOS_OK) {
         fail(tasks, task, message, o->status, kos_error_retry(o->status), false, o->text && *o->text ? o->text : kos_error_text(o->status));
         return;
