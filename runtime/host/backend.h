@@ -18,7 +18,9 @@ struct kos_hosted;
 struct kos_backend_ops {
     void (*start)(struct kos_backend *backend);
     void (*stop)(struct kos_backend *backend);        /* -> kos_hosted_finished, after fini */
-    void (*free)(struct kos_backend *backend);        /* a plugin not finished is left where it is, and never called again */
+    /* Without stop before: the short way, stop and fini here and now. A plugin that does not say stopped then is left where
+     * it is, and never called again. */
+    void (*free)(struct kos_backend *backend);
     /* events */
     void (*completed)(struct kos_backend *backend, uint64_t op, int32_t status, struct kos_bytes result, bool secret);
     void (*opened)(struct kos_backend *backend, uint64_t op, int32_t status, int fd, const char *text);   /* takes fd */

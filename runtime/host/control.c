@@ -4,21 +4,32 @@
 
 #include "host/services.h"
 
-enum { CALLS_MAX = 1024, REPLY_BYTES_MAX = 4 << 20 };
+enum { CALLS_MAX = 1024, HUNG_UP_MAX = 256, REPLY_BYTES_MAX = 4 << 20 };
 
 struct kos_host_call {
     uint64_t id;                          /* one id for both sides: the host chose it */
     struct kos_hosted *hosted;
-    struct kos_plugin_reply *to;          /* NULL: the caller went away */
+    struct kos_plugin_reply *to;          /* NULL: the caller went away, and a late reply is no broken rule */
     bool more;
     UT_hash_handle hh, by_plugin;
 };
 
 static void forget(struct kos_host_call *call)
 {
+    call->hosted->hung_up -= call->to == NULL;
     HASH_DEL(call->hosted->hosting->calls, call);
     HASH_DELETE(by_plugin, call->hosted->calls, call);
     free(call);
+}
+
+static void forget_oldest(struct kos_hosted *hosted)
+{
+    struct kos_host_call *call, *next;
+    HASH_ITER(by_plugin, hosted->calls, call, next)
+        if (!call->to) {
+            forget(call);
+            return;
+        }
 }
 
 void kos_hosting_interfaces(struct kos_hosting *hosting, kos_control_each *each, void *arg)
@@ -42,7 +53,7 @@ int32_t kos_hosting_call(struct kos_hosting *hosting, const char *interface_name
         return KOS_E_NOTFOUND;
     if (hosted->state != KOS_HOSTED_RUNNING)
         return KOS_E_STATE;
-    if (HASH_CNT(by_plugin, hosted->calls) >= CALLS_MAX)
+    if (HASH_CNT(by_plugin, hosted->calls) - hosted->hung_up >= CALLS_MAX)
         return KOS_E_BUSY;
     struct kos_host_call *call = kos_new(sizeof *call);
     call->id = hosting->next_call += 2;
@@ -62,9 +73,12 @@ void kos_hosting_hangup(struct kos_hosting *hosting, uint64_t id)
     HASH_FIND(hh, hosting->calls, &id, sizeof id, call);
     if (!call || !call->to)
         return;
+    struct kos_hosted *hosted = call->hosted;
     call->to = NULL;
-    call->hosted->backend->ops->hangup(call->hosted->backend, id);
-    /* The plugin may still reply; that is known and ignored until it has ended the call, or is stopped. */
+    hosted->backend->ops->hangup(hosted->backend, id);
+    /* A plugin need not reply any more: the oldest of those are forgotten. */
+    if (++hosted->hung_up > HUNG_UP_MAX)
+        forget_oldest(hosted);
 }
 
 void kos_service_reply(struct kos_hosted *hosted, uint64_t id, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues)
@@ -116,5 +130,5 @@ void kos_calls_drop(struct kos_hosted *hosted)
 
 size_t kos_calls_count(const struct kos_hosted *hosted)
 {
-    return HASH_CNT(by_plugin, hosted->calls);
+    return HASH_CNT(by_plugin, hosted->calls) - hosted->hung_up;
 }

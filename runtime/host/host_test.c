@@ -96,6 +96,12 @@ START_TEST(test_control)
     kos_hosting_hangup(f.hosting, call);
     fixture_turns(20);
     ck_assert_int_eq(f.replies, 0);
+    /* Callers who leave by the thousand use nothing up. */
+    for (int i = 0; i < 3000; i++) {
+        ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "Never", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
+        kos_hosting_hangup(f.hosting, call);
+    }
+    fixture_turns(3);
     ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "Never", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
     fixture_stop();
     ck_assert_int_eq(f.replies, 1);
@@ -371,6 +377,22 @@ START_TEST(test_broken_rules)
 }
 END_TEST
 
+/* Freed while it runs, as after a start that failed elsewhere: stop and fini, at once. */
+START_TEST(test_freed_running)
+{
+    begin();
+    fixture_call("Started", "");
+    carrier()->ops->dial(carrier(), 12, "probe://x");
+    fixture_until(&f.link_ups, 1);
+    kos_hosting_free(f.hosting);
+    f.hosting = NULL;
+    ck_assert_int_eq(f.link_downs, 1);
+    fixture_end();
+    begin(); /* and before start has reached it */
+    fixture_end();
+}
+END_TEST
+
 /* One that does not stop: named after 5 s, and never called again. */
 START_TEST(test_hangs)
 {
@@ -426,4 +448,4 @@ START_TEST(test_examples)
 END_TEST
 
 TESTS("host/host", test_life, test_settings, test_control, test_state, test_secrets_and_signatures, test_reactor, test_open, test_links, test_accepted_links,
-      test_before_start, test_messages, test_runs, test_broken_rules, test_hangs, test_examples)
+      test_before_start, test_messages, test_runs, test_broken_rules, test_freed_running, test_hangs, test_examples)

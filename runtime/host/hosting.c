@@ -83,9 +83,10 @@ void kos_hosted_finished(struct kos_hosted *hosted)
 static void hosted_free(struct kos_hosted *hosted)
 {
     if (hosted->backend) {
+        hosted->backend->ops->free(hosted->backend);
+        hosted->backend = NULL;
         if (hosted->state != KOS_HOSTED_FINISHED)
             kos_hosted_quiet(hosted);
-        hosted->backend->ops->free(hosted->backend);
     }
     kos_conf_values_free(hosted->conf);
     kos_schema_free(hosted->schema);

@@ -63,7 +63,10 @@ static void run_call(struct kos_local *local, struct kos_local_call *call)
 {
     void *self = local->self;
     switch (call->kind) {
-    case KOS_DOWN_START: local->plugin.start(self); break;
+    case KOS_DOWN_START:
+        local->begun = true;
+        local->plugin.start(self);
+        break;
     case KOS_DOWN_STOP: local->plugin.stop(self); break;
     case KOS_DOWN_COMPLETED: case KOS_DOWN_OPENED: run_event(local, call); break;
     case KOS_DOWN_LISTEN: local->transport.listen(self, call->id, call->text); break;
@@ -144,23 +147,35 @@ static void l_stop(struct kos_backend *backend)
     kos_defer(local->env, &local->drain);
 }
 
+/* The short way out, of a start that failed elsewhere: stop, if start has come, and fini at once where stop allows it. */
+static void halt(struct kos_local *local)
+{
+    drop_queue(local);
+    if (local->begun && !local->stopping) {
+        local->stopping = true;
+        local->inside = true;
+        local->plugin.stop(local->self);
+        local->inside = false;
+    } else if (!local->begun) {
+        local->stopped = true;
+    }
+    kos_local_after(local);
+}
+
 static void l_free(struct kos_backend *backend)
 {
     struct kos_local *local = local_of(backend);
+    if (!local->finished)
+        halt(local);
     kos_undefer(local->env, &local->drain);
     drop_queue(local);
-    if (!local->finished && !local->started) {
-        local->finished = local->stopped = true;
-        kos_local_reactor_fini(local);
-        local->plugin.fini(local->self);
-    }
-    /* One that hangs may still have threads that use its table: that memory stays. */
     if (local->finished) {
         if (local->post_fd >= 0)
             close(local->post_fd);
         free(local);
         return;
     }
+    /* It hangs. It may still have threads that use its table: that memory stays. */
     local->stopped = true;
     kos_local_reactor_fini(local);
 }

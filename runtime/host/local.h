@@ -45,7 +45,7 @@ struct kos_local {
     struct kos_control control;
     struct kos_agents_user agents;
     void *self;
-    bool started, stopping, stopped, finished, freed, inside;
+    bool started, begun, stopping, stopped, finished, inside;   /* begun: start has reached the plugin */
     struct kos_local_call *first, *last;
     size_t queued;
     struct kos_deferred drain;

@@ -51,6 +51,7 @@ struct kos_hosted {
     struct kos_held *held;
     struct kos_host_link *links, *endpoints;
     struct kos_host_call *calls;
+    uint32_t hung_up;                       /* of the calls */
     struct kos_host_run *runs;
     struct kos_secret_op *secret_ops;
 };
