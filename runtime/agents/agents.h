@@ -120,8 +120,8 @@ void kos_agents_probe(struct kos_registry *agents, const uint8_t id[KOS_ID_BYTES
  * key_event is the event of the agent's log whose key signed (under KLP_TAG_AUDIT); prior is SHA-256 of the entry
  * before, zeros for the first. A transaction takes one entry per agent. */
 int32_t kos_audit_append(struct kos_store *store, struct kos_tx *tx, const struct kos_identity *agent,
-                         struct kos_bytes fields /* canonical object without agent, at, prior, seq */, int64_t at,
-                         struct klp_digest *ret_digest);
+                         struct kos_bytes fields /* canonical object without agent, at, key_event, prior, seq */,
+                         int64_t at, struct klp_digest *ret_digest);
 /* How many entries there are, and the digest of the last (zeros: none). */
 int32_t kos_audit_head(struct kos_store *store, const struct klp_id *agent, uint64_t *ret_entries,
                        struct klp_digest *ret_digest);

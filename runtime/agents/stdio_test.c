@@ -247,6 +247,53 @@ START_TEST(test_nonsense)
 }
 END_TEST
 
+/* Lines that were right once: cut, doubled, with bytes changed, run into each other. Whatever comes, every run ends. */
+START_TEST(test_mutated_lines)
+{
+    static const char *const right[] = {
+        "{\"task\":\"task-1\",\"part\":\"text \\u00e9\\n\"}\n",
+        "{\"task\":\"task-1\",\"part\":{\"base64\":\"AP8=\"}}\n",
+        "{\"task\":\"task-1\",\"progress\":{\"fraction\":0.25,\"text\":\"x\"}}\n",
+        "{\"task\":\"task-1\",\"result\":{\"a\":[1,2.5e3]}}\n",
+        "{\"task\":\"task-1\",\"error\":\"name\",\"text\":\"t\",\"retry\":true}\n",
+        "{\"id\":\"r1\",\"snapshot\":[null,true]}\n",
+    };
+    uint64_t seed = 42;
+    struct fixture f;
+    begin(&f);
+    struct klp_id id = add(&f, "count", KOS_STDIO, 4);
+    for (uint64_t number = 1; number <= 40; number++) {
+        struct kos_run r = { .size = sizeof r, .task = "task-1", .source = "s", .inputs = kos_bytes_str("[]"),
+                             .deadline_ms = kos_now_ms(f.env) + 600000, .output_credit_bytes = UINT64_MAX };
+        memcpy(r.agent, id.b, sizeof r.agent);
+        kos_agents_run(f.agents, &f.owner, number, &r);
+        kos_manual_settle(f.manual);
+        kos_manual_advance(f.manual, 60000); /* whatever back-off there is */
+        struct kos_process *p = process(&f, f.started - 1);
+        for (int i = 0; i < 500 && !heard_of(number)->ended && !p->kill; i++) {
+            char line[256];
+            seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            const char *from = right[(seed >> 33) % 6];
+            size_t len = strlen(from), at = (seed >> 40) % len;
+            memcpy(line, from, len);
+            switch ((seed >> 60) % 4) {
+            case 0: line[at] = (char)(seed >> 50); break;
+            case 1: len = at; break;
+            case 2: memcpy(line + len, from + at, strlen(from) - at), len += strlen(from) - at; break;
+            case 3: memmove(line + at, line + at + 1, len - at - 1), len--; break;
+            }
+            out(&f, p, line, len);
+        }
+        if (!heard_of(number)->ended && !p->kill)
+            kos_agents_cancel(f.agents, &f.owner, number);
+        if (!heard_of(number)->ended)
+            leave(&f, p, SIGKILL);
+        ck_assert(heard_of(number)->ended);
+    }
+    end(&f);
+}
+END_TEST
+
 START_TEST(test_huge_lines)
 {
     struct fixture f;
@@ -480,5 +527,5 @@ START_TEST(test_removed_while_at_work)
 END_TEST
 
 TESTS("agents/stdio", test_a_task, test_many_tasks, test_same_task_id, test_cancel, test_crash_and_back_off,
-      test_cannot_start, test_nonsense, test_huge_lines, test_slow_receiver, test_cancel_within_output,
-      test_snapshot_restore_probe, test_removed_while_at_work)
+      test_cannot_start, test_nonsense, test_mutated_lines, test_huge_lines, test_slow_receiver,
+      test_cancel_within_output, test_snapshot_restore_probe, test_removed_while_at_work)

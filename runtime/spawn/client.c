@@ -453,6 +453,7 @@ int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg
                              struct kos_launcher **ret_launcher, struct kos_error *ret_error)
 {
     struct sigaction action;
+    char text[64];
     struct client *c = kos_new(sizeof *c);
     *c = (struct client) {
         .launcher = { &client_ops }, .env = env, .fd = fd, .lost = lost, .arg = arg, .lose = { .run = lose_run }
@@ -464,6 +465,8 @@ int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg
         free(c);
         return kos_fail(ret_error, KOS_E_UNSUPPORTED, "this environment cannot watch the spawner's socket");
     }
+    if (kos_spawn_confinement(text, sizeof text) < 0)
+        kos_log(env, KOS_LOG_WARNING, "spawn", "this kernel has %s: agents cannot be confined, so none will run", text);
     /* A command that closes its stdin must not end kosd. */
     if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
         signal(SIGPIPE, SIG_IGN);

@@ -44,11 +44,13 @@ struct kos_spawn_options {
 extern const char *const kos_spawn_readable[];
 
 /* Forks; call before any thread exists. The child never returns. *ret_fd: the client's end. KOS_E_CONFIG when the
- * instance lies below a readable path, KOS_E_UNSUPPORTED when the kernel has no Landlock or seccomp. */
+ * instance lies below a readable path. Where the kernel cannot confine agents the spawner starts, and refuses each
+ * agent with KOS_E_UNSUPPORTED: the rest of the node works. */
 int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid_t *ret_pid,
                        struct kos_error *ret_error);
 /* The launcher on top of it, on a loop. Owns fd. `lost` runs once if the spawner dies: all processes have ended with an
- * error by then, and start refuses. Ignores SIGPIPE for the process where it was not handled. */
+ * error by then, and start refuses. Logs when agents cannot be confined here. Ignores SIGPIPE
+ * for the process where it was not handled. */
 int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg), void *arg,
                              struct kos_launcher **ret_launcher, struct kos_error *ret_error);
 /* Kills what still runs, without callbacks; the spawner ends. */

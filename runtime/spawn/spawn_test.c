@@ -16,6 +16,7 @@
 
 #include "core/buf.h"
 #include "core/loop.h"
+#include "spawn/wire.h"
 #include "unit.h"
 
 enum { KEEP_MAX = 4 << 20 };
@@ -522,6 +523,68 @@ START_TEST(test_input_is_bounded)
 }
 END_TEST
 
+static void send_request(struct fixture *f, const struct spawn_start *request, const int *fds, size_t count)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int) * 8)];
+    } control = { 0 };
+    struct iovec part = { (void *)(uintptr_t)request, sizeof *request };
+    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+    if (count) {
+        message.msg_control = control.room;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
+    }
+    ck_assert_int_eq(sendmsg(f->fd, &message, 0), (ssize_t)sizeof *request);
+}
+
+/* Each is refused on its channel if it has one, and passed over if not. */
+static void requests_that_lie(struct fixture *f)
+{
+    int channel[2], pipes[2];
+    struct spawn_event event;
+    struct spawn_start *good = calloc(1, sizeof *good), *bad = calloc(1, sizeof *bad);
+    *good = (struct spawn_start){ .magic = SPAWN_MAGIC, .size = sizeof *good, .limits = { 1 << 30, 1, 9, 9, 9 } };
+    strcpy(good->name, "one");
+    strcpy(good->directory, f->agent);
+    strcpy(good->command, "touch ran");
+    ck_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) == 0 && pipe2(pipes, O_CLOEXEC) == 0);
+    int fds[8] = { channel[1], pipes[0], pipes[1], pipes[1], pipes[1], pipes[1], pipes[1], pipes[1] };
+    for (int i = 0; i < 10; i++) {
+        memcpy(bad, good, sizeof *bad);
+        switch (i) {
+        case 0: bad->magic++; break;
+        case 1: bad->size--; break;
+        case 2: memset(bad->name, 'x', sizeof bad->name); break;
+        case 3: memset(bad->directory, '/', sizeof bad->directory); break;
+        case 4: memset(bad->command, 'x', sizeof bad->command); break;
+        case 5: bad->directory[0] = 'x'; break;
+        case 6: bad->limits.memory_bytes = 0; break;
+        case 7: bad->limits.processes = 0; break;
+        case 8: bad->limits.cpu_seconds = 0; break;
+        case 9: fds[2] = channel[1]; break; /* not a pipe */
+        }
+        send_request(f, bad, fds, SPAWN_FDS);
+        ck_assert_int_eq(recv(channel[0], &event, sizeof event, 0), (ssize_t)sizeof event);
+        ck_assert(event.magic == SPAWN_MAGIC && event.type == SPAWN_FAILED && event.code == KOS_E_INVALID);
+    }
+    fds[2] = pipes[1];
+    for (size_t count = 0; count <= 8; count++)
+        if (count != SPAWN_FDS)
+            send_request(f, good, fds, count);
+    close(channel[0]);
+    close(channel[1]);
+    close(pipes[0]);
+    close(pipes[1]);
+    free(good);
+    free(bad);
+}
+
 START_TEST(test_bad_starts)
 {
     struct fixture f;
@@ -543,6 +606,10 @@ START_TEST(test_bad_starts)
     end(&run);
     /* The spawner outlives nonsense. */
     ck_assert_int_eq(send(f.fd, "nonsense", 8, 0), 8);
+    command(&f, &run, "echo still here", NULL);
+    ck_assert_str_eq(text_of(&run.out), "still here\n");
+    end(&run);
+    requests_that_lie(&f);
     command(&f, &run, "echo still here", NULL);
     ck_assert_str_eq(text_of(&run.out), "still here\n");
     end(&run);

@@ -27,6 +27,7 @@ struct spawner {
     int signals;
     size_t count;
     pid_t keepers[KEEPERS_MAX];
+    struct spawn_start start;          /* the request at hand */
 };
 
 static void refuse(int channel, int32_t code, const char *text)
@@ -84,28 +85,26 @@ static bool receive(struct spawn_start *start, int fds[SPAWN_FDS], bool *ret_end
     return n == (ssize_t)sizeof *start && got == SPAWN_FDS && !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
 }
 
-static _Noreturn void become_keeper(struct spawner *s, const struct spawn_start *start, const int fds[SPAWN_FDS])
+static _Noreturn void become_keeper(struct spawner *s, const int fds[SPAWN_FDS])
 {
     close(MAIN_FD);
     close(s->signals);
-    keeper_run(&s->confinement, start, fds[SPAWN_CHANNEL], fds + SPAWN_STDIN);
+    keeper_run(&s->confinement, &s->start, fds[SPAWN_CHANNEL], fds + SPAWN_STDIN);
 }
 
 static bool serve_one(struct spawner *s)
 {
-    static struct spawn_start
-        start; /* too large for a stack that every keeper copies; one process, one request at a time */
     int fds[SPAWN_FDS];
     bool end;
-    if (receive(&start, fds, &end)) {
-        if (!sound(&start, fds)) {
+    if (receive(&s->start, fds, &end)) {
+        if (!sound(&s->start, fds)) {
             refuse(fds[SPAWN_CHANNEL], KOS_E_INVALID, "the spawner does not understand the request");
         } else if (s->count == KEEPERS_MAX) {
             refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY, "1024 agents' processes run already");
         } else {
             pid_t pid = fork();
             if (pid == 0)
-                become_keeper(s, &start, fds);
+                become_keeper(s, fds);
             if (pid < 0)
                 refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY,
                        "a keeper for the agent cannot be made: a limit on processes or memory is reached");
@@ -215,14 +214,8 @@ int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid
                        struct kos_error *ret_error)
 {
     struct confinement confinement;
-    char text[64];
     int pair[2];
-    int32_t rc = kos_spawn_confinement(text, sizeof text);
-    if (rc < 0)
-        return kos_fail(ret_error, rc,
-                        "agents cannot be confined here: %s; Linux 5.13 or later with Landlock and seccomp is needed",
-                        text);
-    rc = confine_prepare(options->instance, options->readable, &confinement, ret_error);
+    int32_t rc = confine_prepare(options->instance, options->readable, &confinement, ret_error);
     if (rc < 0)
         return rc;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
