@@ -652,7 +652,7 @@ END_TEST
 START_TEST(test_kosd_dies)
 {
     int ready[2];
-    char pid_text[32] = "";
+    char pid_text[64] = "", root[32] = "", remove[64];
     ck_assert_int_eq(pipe(ready), 0);
     pid_t kosd = fork();
     if (kosd == 0) {
@@ -668,14 +668,14 @@ START_TEST(test_kosd_dies)
         kos_loop_run(f.loop);
         snprintf(line, sizeof line, "%s/pid", f.agent);
         int fd = open(line, O_RDONLY);
-        ssize_t n = read(fd, pid_text, sizeof pid_text - 1);
-        if (write(ready[1], pid_text, (size_t)n) != n)
+        if (read(fd, pid_text, 20) <= 0 || dprintf(ready[1], "%d %s\n", atoi(pid_text), f.root) < 0)
             _exit(1);
         for (;;)
             pause();
     }
     ck_assert(read(ready[0], pid_text, sizeof pid_text - 1) > 0);
-    pid_t stray = (pid_t)atoi(pid_text);
+    int stray;
+    ck_assert_int_eq(sscanf(pid_text, "%d %31s", &stray, root), 2);
     ck_assert_int_eq(kill(stray, 0), 0);
     kill(kosd, SIGKILL);
     waitpid(kosd, NULL, 0);
@@ -683,6 +683,8 @@ START_TEST(test_kosd_dies)
     while (kill(stray, 0) == 0)
         usleep(10000);
     ck_assert_int_eq(errno, ESRCH);
+    snprintf(remove, sizeof remove, "rm -rf %s", root);
+    ck_assert_int_eq(system(remove), 0);
 }
 END_TEST
 
