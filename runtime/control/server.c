@@ -365,13 +365,12 @@ int32_t kos_varlink_new(struct kos_env *env, const char *path, gid_t gid, struct
 void kos_varlink_free(struct kos_varlink *server)
 {
     struct known *known, *next;
+    struct client *client, *following;
     if (!server)
         return;
-    while (server->clients) {
-        client_flush(server->clients);
-        if (server->clients)
-            client_free(server->clients);
-    }
+    DL_FOREACH_SAFE(server->clients, client, following)
+        if (client_flush(client))
+            client_free(client);
     LL_FOREACH_SAFE(server->known, known, next)
         free(known);
     server->env->ops->watch_free(server->watch);

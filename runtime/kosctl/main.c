@@ -32,7 +32,7 @@ static const struct command commands[] = {
     { "policy reload", "policy reload", "read the manifests anew", cmd_policy_reload },
     { "plugin list", "plugin list", "the plugins at work", cmd_plugin_list },
     { "plugin info", "plugin info FILE", "what a plugin says of itself, without starting it", cmd_plugin_info },
-    { "message sign", "message sign FILE --key DIR", "sign a message (JSON) with the node's key; works without kosd", cmd_message_sign },
+    { "message sign", "message sign FILE --key DIR [--passphrase-file FILE]", "sign a message (JSON) with the node's key; works without kosd", cmd_message_sign },
     { "message verify", "message verify FILE [--log FILE]", "verify a signed message; works without kosd", cmd_message_verify },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -33,7 +33,7 @@ int cmd_status(struct kosctl *ctl, int argc, char **argv)
     printf("kosd %s, process %lld, up for %s\n", str(node, "version"), (long long)json_integer_value(json_object_get(node, "pid")),
            since(json_integer_value(json_object_get(node, "uptime_ms")), buf));
     json_array_foreach(json_object_get(node, "endpoints"), i, value)
-        printf("listens on %s%s%s\n", str(value, "address"), *str(value, "error") ? ": " : "", str(value, "text"));
+        printf("listens on %s%s%s\n", str(value, "address"), *str(value, "error") ? ": not now: " : "", str(value, "error"));
     printf("sessions %lld, agents %lld, store %s\n", (long long)json_integer_value(json_object_get(node, "sessions")),
            (long long)json_integer_value(json_object_get(node, "agents")), str(store, "state"));
     printf("outbox %lld messages, %lld bytes\n", (long long)json_integer_value(json_object_get(outbox, "messages")),

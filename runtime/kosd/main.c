@@ -45,6 +45,7 @@ struct program {
     struct kos_launcher *launcher;
     struct kos_node *node;
     bool stopping;
+    bool failed;                /* ends with status 1 though it stopped in order */
 };
 
 static int fail(const struct kos_error *error)
@@ -174,14 +175,32 @@ static void spawner_lost(void *arg)
 {
     struct program *program = arg;
     kos_log(kos_loop_env(program->loop), KOS_LOG_ERROR, "kosd", "the spawner of agents died: stopping");
+    program->failed = true;
     if (!program->stopping && program->node)
         caught(program, SIGTERM);
+}
+
+/* Some of the addresses may be taken; a node that is to listen and can nowhere is of no use to those who start it. */
+static bool listens(struct program *program)
+{
+    json_t *status = kos_mesh_status(program->node->mesh), *endpoint;
+    size_t i, up = 0, count = json_array_size(json_object_get(status, "endpoints"));
+    json_array_foreach(json_object_get(status, "endpoints"), i, endpoint)
+        up += strcmp(json_string_value(json_object_get(endpoint, "state")), "up") == 0;
+    json_decref(status);
+    return count == 0 || up > 0;
 }
 
 static void ready(void *arg)
 {
     struct program *program = arg;
     char id[KLP_ID_TEXT];
+    if (!listens(program)) {
+        kos_log(kos_loop_env(program->loop), KOS_LOG_ERROR, "kosd", "none of the addresses that %s lists under listen can be listened on: stopping", program->instance.conf);
+        program->failed = true;
+        caught(program, SIGTERM);
+        return;
+    }
     klp_id_text(kos_identity_id(kos_keys_node(program->node->keys)), id);
     kos_log(kos_loop_env(program->loop), KOS_LOG_NOTICE, "kosd", "kosd %s is up: %s, klp://node.%s", KOS_VERSION, program->settings.name, id);
     kosd_notify("READY=1");
@@ -280,5 +299,5 @@ int main(int argc, char **argv)
         kos_loop_free(program.loop);
     kos_settings_fini(&program.settings);
     kos_instance_fini(&program.instance);
-    return r < 0 ? fail(&error) : 0;
+    return r < 0 ? fail(&error) : program.failed;
 }

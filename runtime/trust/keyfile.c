@@ -197,7 +197,7 @@ static int32_t parse_file(const char *path, struct kos_bytes text, struct klp_js
     if (version != 1)
         return kos_fail(ret_error, KOS_E_VERSION, "%s has version %lld; this kos reads version 1", path,
                         (long long)version);
-    struct klp_digest sum, said;
+    struct klp_digest sum, said = { { 0 } };
     struct kos_bytes hex;
     size_t len;
     if (members[F_SUM].type != KLP_JSON_STRING || klp_json_plain(members[F_SUM], &hex) < 0 || hex.len != 66 ||
