@@ -287,14 +287,14 @@ void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes)
     link->mesh->carrier->ops->send(link->mesh->carrier, link->id, &bytes, 1);
 }
 
-/* Once a minute for each reason. Whom we dialled is known by the whole address; the port of who came differs each
- * time. */
+/* Once a minute: for each reason where we dialled the address; for a stranger's host whatever he tries, for the port and
+ * the reason are his to choose. */
 static void tell_failure(struct mesh_link *link, int32_t status, const char *text)
 {
     struct kos_mesh *mesh = link->mesh;
     char host[sizeof((struct mesh_source *)0)->host], key[sizeof host + 32];
     host_of(link->remote, host, sizeof host);
-    snprintf(key, sizeof key, "no session %s %d", link->dialled ? link->remote : host, (int)status);
+    snprintf(key, sizeof key, "no session %s %d", link->dialled ? link->remote : host, link->dialled ? (int)status : 0);
     mesh->counters.handshakes_failed += link->up;
     if (!mesh->stopping && kos_log_limit_pass(mesh->log_limit, key, NULL))
         kos_log(mesh->env, status == KOS_E_MISADDRESSED ? KOS_LOG_WARNING : KOS_LOG_INFO, "mesh",
