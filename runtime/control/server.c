@@ -172,8 +172,22 @@ static void service_call(struct client *client, const char *method, json_t *para
         else
             client_error(client, "org.varlink.service.InterfaceNotFound", "interface", name);
     } else {
-        client_error(client, "org.varlink.service.MethodNotFound", "method", method);
+        char *whole = kos_format("org.varlink.service.%s", method);
+        client_error(client, "org.varlink.service.MethodNotFound", "method", whole);
+        free(whole);
     }
+}
+
+/* What an interface describes is what it has: one answer for all that it has not. */
+static bool method_described(const struct kos_interface *interface, const char *method)
+{
+    size_t len = strlen(method);
+    for (const char *at = interface->description; (at = strstr(at, "\nmethod ")) != NULL;) {
+        at += strlen("\nmethod ");
+        if (len && strncmp(at, method, len) == 0 && strchr(" (", at[len]))
+            return true;
+    }
+    return false;
 }
 
 static void call_start(struct client *client, const struct kos_interface *interface, const char *method, json_t *message, json_t *parameters)
@@ -206,10 +220,15 @@ static void message_take(struct client *client, const char *text, size_t len)
         service_call(client, dot + 1, parameters);
     } else {
         const struct kos_interface *interface = interface_find(client->server, name, (size_t)(dot - name));
-        if (interface)
+        if (!interface) {
+            char *asked = kos_format("%.*s", (int)(dot - name), name);
+            client_error(client, "org.varlink.service.InterfaceNotFound", "interface", asked);
+            free(asked);
+        } else if (!method_described(interface, dot + 1)) {
+            client_error(client, "org.varlink.service.MethodNotFound", "method", name);
+        } else {
             call_start(client, interface, dot + 1, message, parameters);
-        else
-            client_error(client, "org.varlink.service.InterfaceNotFound", "interface", name);
+        }
     }
     json_decref(none);
     json_decref(message);
