@@ -26,6 +26,10 @@ class Failed(AssertionError):
     pass
 
 
+class Skipped(Exception):
+    """What cannot be tried here, and why; tests/skips must say so too."""
+
+
 def check(condition, text):
     if not condition:
         raise Failed(text)
@@ -168,8 +172,8 @@ class Control:
 
     def __init__(self, path, timeout=DEADLINE):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
         self.socket.connect(path)
+        self.socket.settimeout(timeout)
         self.buffer = b""
 
     def __enter__(self):
@@ -263,6 +267,8 @@ def run(names):
         try:
             test(case)
             print(f"ok {number} - {name}", flush=True)
+        except Skipped as reason:
+            print(f"ok {number} - {name} # SKIP {reason}", flush=True)
         except Exception as error:  # pylint: disable=broad-except
             failed += 1
             print(f"not ok {number} - {name}", flush=True)
