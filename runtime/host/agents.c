@@ -23,7 +23,8 @@ static bool take_place(struct kos_hosted *hosted, struct kos_host_run *run, cons
 {
     static const struct klp_id nobody;
     struct kos_policy_decision decision;
-    run->place = (struct kos_policy_request){ .direction = KOS_INBOUND, .type = "TASK_REQUEST", .transport = "", .agent = "" };
+    run->place =
+        (struct kos_policy_request){ .direction = KOS_INBOUND, .type = "TASK_REQUEST", .transport = "", .agent = "" };
     memcpy(run->place.peer.b, r->source_id, sizeof run->place.peer.b);
     if (klp_id_eq(&run->place.peer, &nobody))
         return true;
@@ -31,7 +32,8 @@ static bool take_place(struct kos_hosted *hosted, struct kos_host_run *run, cons
     int32_t rc = kos_trust_tasks_take(hosted->hosting->trust, &run->place, &decision);
     run->placed = rc >= 0;
     if (rc < 0)
-        kos_host_owner_ops.ended(&hosted->owner, run->id, rc, kos_bytes(NULL, 0), decision.peer_text[0] ? decision.peer_text : decision.text, kos_error_retry(rc), NULL);
+        kos_host_owner_ops.ended(&hosted->owner, run->id, rc, kos_bytes(NULL, 0),
+                                 decision.peer_text[0] ? decision.peer_text : decision.text, kos_error_retry(rc), NULL);
     return rc >= 0;
 }
 
@@ -49,7 +51,8 @@ void kos_service_run(struct kos_hosted *hosted, uint64_t id, const struct kos_ru
     if (!kos_hosted_may(hosted, KOS_RIGHT_AGENTS))
         return;
     if (id == 0 || find(hosted, id)) {
-        kos_hosted_broke(hosted, "began run %llu, which is %s", (unsigned long long)id, id ? "under way already" : "no id");
+        kos_hosted_broke(hosted, "began run %llu, which is %s", (unsigned long long)id,
+                         id ? "under way already" : "no id");
         return;
     }
     KOS_SIZED(&r, given);
@@ -57,7 +60,8 @@ void kos_service_run(struct kos_hosted *hosted, uint64_t id, const struct kos_ru
     run->id = id;
     HASH_ADD(hh, hosted->runs, id, sizeof run->id, run);
     if (!r.task || !r.source) {
-        kos_host_owner_ops.ended(&hosted->owner, id, KOS_E_INVALID, kos_bytes(NULL, 0), "a run needs task and source", 0, NULL);
+        kos_host_owner_ops.ended(&hosted->owner, id, KOS_E_INVALID, kos_bytes(NULL, 0), "a run needs task and source",
+                                 0, NULL);
         return;
     }
     if (take_place(hosted, run, &r))
@@ -83,7 +87,8 @@ static void output(struct kos_agents_owner *owner, uint64_t id, int32_t kind, st
         hosted->backend->ops->output(hosted->backend, id, kind, bytes);
 }
 
-static void ended(struct kos_agents_owner *owner, uint64_t id, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32])
+static void ended(struct kos_agents_owner *owner, uint64_t id, int32_t status, struct kos_bytes result,
+                  const char *text, int32_t retry, const uint8_t audit[32])
 {
     struct kos_hosted *hosted = (struct kos_hosted *)owner;
     struct kos_host_run *run = find(hosted, id);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Modules and wirings that must be refused, each with a sentence that names the file, or the line of the policy, and the
- * reason. */
+ * Modules and wirings that must be refused, each with a sentence that names the file, or the line of the policy, and
+ * the reason. */
 #include "unit.h"
 #include "host/testing/fakes.h"
 
@@ -126,26 +126,52 @@ END_TEST
 START_TEST(test_wiring)
 {
     static const struct { const char *policy; int32_t code; const char *words[4]; } cases[] = {
-        { "plugins = {\n  probe = { module = \"%s/nothing.so\"; isolate = false; };\n};", KOS_E_NOTFOUND, { "test.klp-policy:2: plugin probe: ", "/nothing.so: there is no such file" } },
-        { "plugins = {\n  probe = { module = \"%s/bad-MAJOR.so\"; isolate = false; };\n};", KOS_E_VERSION, { "test.klp-policy:2: plugin probe: ", "major version 2" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false;\n    rights = [ \"connect\", \"listen\", \"sign\" ]; };\n};", KOS_E_DENIED,
-          { "test.klp-policy:2: plugin probe asks for the right \"send\" (to be tested)", "write there: rights = [ \"connect\", \"listen\", \"sign\", \"send\", \"agents\", \"files\" ];" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; " PROBE_RIGHTS "};\n};", KOS_E_UNSUPPORTED, { "test.klp-policy:2", "write there: isolate = false;" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "\n    settings = {\n      number = 12; }; };\n};", KOS_E_CONFIG,
+        { "plugins = {\n  probe = { module = \"%s/nothing.so\"; isolate = false; };\n};",
+          KOS_E_NOTFOUND,
+          { "test.klp-policy:2: plugin probe: ", "/nothing.so: there is no such file" } },
+        { "plugins = {\n  probe = { module = \"%s/bad-MAJOR.so\"; isolate = false; };\n};",
+          KOS_E_VERSION,
+          { "test.klp-policy:2: plugin probe: ", "major version 2" } },
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false;\n    rights = [ \"connect\", "
+          "\"listen\", \"sign\" ]; };\n};",
+          KOS_E_DENIED,
+          { "test.klp-policy:2: plugin probe asks for the right \"send\" (to be tested)",
+            "write there: rights = [ \"connect\", \"listen\", \"sign\", \"send\", \"agents\", \"files\" ];" } },
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; " PROBE_RIGHTS "};\n};",
+          KOS_E_UNSUPPORTED,
+          { "test.klp-policy:2", "write there: isolate = false;" } },
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+          "\n    settings = {\n      number = 12; }; };\n};",
+          KOS_E_CONFIG,
           { "test.klp-policy:4: ", "number", "9" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "\n    settings = {\n      nummer = 2; }; };\n};", KOS_E_CONFIG,
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+          "\n    settings = {\n      nummer = 2; }; };\n};",
+          KOS_E_CONFIG,
           { "test.klp-policy:4: ", "nummer", "number" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "types = [ \"PONG\" ]; };\n};", KOS_E_POLICY,
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+          "types = [ \"PONG\" ]; };\n};",
+          KOS_E_POLICY,
           { "test.klp-policy:2: types: plugin probe does not take PONG; it takes [\"PROBE\",\"PROBE_MORE\"]" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "};\n  twin = { module = \"%s/twin.so\"; isolate = false; " PROBE_RIGHTS "};\n};", KOS_E_POLICY,
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+          "};\n  twin = { module = \"%s/twin.so\"; isolate = false; " PROBE_RIGHTS "};\n};",
+          KOS_E_POLICY,
           { "test.klp-policy:3: plugins probe (", "test.klp-policy:2) and twin both take messages of type PROBE" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "types = [ \"PROBE\" ]; };\n  same = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
-          "types = [ \"PROBE_MORE\" ]; };\n};", KOS_E_POLICY, { "test.klp-policy:3: plugins probe (", "both serve addresses of the form probe://" } },
-        { "plugins = {\n  bad = { module = \"%s/bad-RIGHT.so\"; isolate = false; rights = [ \"send\", \"everything\" ]; };\n};", KOS_E_PLUGIN,
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+          "types = [ \"PROBE\" ]; };\n  same = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+          "types = [ \"PROBE_MORE\" ]; };\n};",
+          KOS_E_POLICY,
+          { "test.klp-policy:3: plugins probe (", "both serve addresses of the form probe://" } },
+        { "plugins = {\n  bad = { module = \"%s/bad-RIGHT.so\"; isolate = false; rights = [ \"send\", \"everything\" "
+          "]; };\n};",
+          KOS_E_PLUGIN,
           { "test.klp-policy:2: plugin bad asks for the right \"everything\", which this kosd does not have" } },
-        { "plugins = {\n  bad = { module = \"%s/bad-INIT.so\"; isolate = false; rights = [ \"send\" ]; };\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "};\n};", KOS_E_CONFIG,
+        { "plugins = {\n  bad = { module = \"%s/bad-INIT.so\"; isolate = false; rights = [ \"send\" ]; };\n  probe = { "
+          "module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "};\n};",
+          KOS_E_CONFIG,
           { "test.klp-policy:2: plugin bad does not begin: the moon is not full" } },
-        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "};\n  sly = { module = \"%s/bad-SLY.so\"; isolate = false; rights = [ \"send\" ]; };\n};", KOS_E_PLUGIN,
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+          "};\n  sly = { module = \"%s/bad-SLY.so\"; isolate = false; rights = [ \"send\" ]; };\n};",
+          KOS_E_PLUGIN,
           { "/bad-SLY.so: says something else of itself than a moment ago" } },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -153,7 +179,8 @@ START_TEST(test_wiring)
         int32_t rc = fixture_load();
         ck_assert_msg(rc == cases[i].code, "case %zu: %d %s", i, rc, f.error.text);
         for (size_t w = 0; w < 4 && cases[i].words[w]; w++)
-            ck_assert_msg(strstr(f.error.text, cases[i].words[w]) != NULL, "case %zu: \"%s\" does not say \"%s\"", i, f.error.text, cases[i].words[w]);
+            ck_assert_msg(strstr(f.error.text, cases[i].words[w]) != NULL, "case %zu: \"%s\" does not say \"%s\"", i,
+                          f.error.text, cases[i].words[w]);
         json_t *list = kos_hosting_list(f.hosting);
         ck_assert_uint_eq(json_array_size(list), 0); /* nothing half loaded */
         json_decref(list);
@@ -165,8 +192,10 @@ END_TEST
 /* Types split between two plugins by the policy. */
 START_TEST(test_types_split)
 {
-    fixture_begin("plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "types = [ \"PROBE\" ]; };\n"
-                  "  twin = { module = \"twin.so\"; isolate = false; " PROBE_RIGHTS "types = [ \"PROBE_MORE\" ]; };\n};");
+    fixture_begin("plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+                  "types = [ \"PROBE\" ]; };\n"
+                  "  twin = { module = \"twin.so\"; isolate = false; " PROBE_RIGHTS
+                  "types = [ \"PROBE_MORE\" ]; };\n};");
     ck_assert_msg(fixture_load() == KOS_OK, "%s", f.error.text);
     struct kos_sink *sink = kos_hosting_sink(f.hosting);
     ck_assert(sink->ops->takes(sink, "PROBE"));
@@ -174,7 +203,8 @@ START_TEST(test_types_split)
     ck_assert(!sink->ops->takes(sink, "PONG"));
     json_t *list = kos_hosting_list(f.hosting);
     ck_assert_uint_eq(json_array_size(list), 2);
-    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(json_array_get(list, 1), "types"), 0)), "PROBE_MORE");
+    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(json_array_get(list, 1), "types"), 0)),
+                     "PROBE_MORE");
     ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 0), "state")), "loaded");
     json_decref(list);
     /* Freed without having been started: fini alone. */

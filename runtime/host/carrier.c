@@ -36,7 +36,8 @@ static struct kos_host_link *by_plugin(struct kos_host_link *table, uint64_t id)
     return link;
 }
 
-static struct kos_host_link *link_new(struct kos_hosted *hosted, uint64_t plugin_id, struct kos_host_link **plugin_table)
+static struct kos_host_link *link_new(struct kos_hosted *hosted, uint64_t plugin_id,
+                                      struct kos_host_link **plugin_table)
 {
     struct kos_host_link *link = kos_new(sizeof *link);
     link->hosted = hosted;
@@ -51,7 +52,8 @@ static void known_as(struct kos_host_link *link, uint64_t mesh_id, struct kos_ho
     HASH_ADD(by_mesh, *mesh_table, mesh_id, sizeof link->mesh_id, link);
 }
 
-static void link_free(struct kos_host_link *link, struct kos_host_link **plugin_table, struct kos_host_link **mesh_table)
+static void link_free(struct kos_host_link *link, struct kos_host_link **plugin_table,
+                      struct kos_host_link **mesh_table)
 {
     HASH_DELETE(by_plugin, *plugin_table, link);
     if (link->mesh_id)
@@ -137,7 +139,8 @@ void kos_service_endpoint_up(struct kos_hosted *hosted, uint64_t id, const char 
 {
     struct kos_host_link *e = by_plugin(hosted->endpoints, id);
     if (!e || e->up) {
-        kos_hosted_broke(hosted, "said that endpoint %" PRIu64 " is up, which %s", id, e ? "was up already" : "it was not asked for");
+        kos_hosted_broke(hosted, "said that endpoint %" PRIu64 " is up, which %s", id,
+                         e ? "was up already" : "it was not asked for");
         return;
     }
     e->up = true;
@@ -160,7 +163,10 @@ static void accepted(struct kos_hosted *hosted, uint64_t id, uint64_t endpoint, 
 {
     struct kos_host_link *e = by_plugin(hosted->endpoints, endpoint);
     if (!(id & 1) || by_plugin(hosted->links, id) || !e || !e->up) {
-        kos_hosted_broke(hosted, "accepted link %" PRIu64 " on endpoint %" PRIu64 ": the link's id must be odd and new, the endpoint up", id, endpoint);
+        kos_hosted_broke(hosted,
+                         "accepted link %" PRIu64 " on endpoint %" PRIu64
+                         ": the link's id must be odd and new, the endpoint up",
+                         id, endpoint);
         return;
     }
     struct kos_host_link *link = link_new(hosted, id, &hosted->links);
@@ -184,7 +190,8 @@ void kos_service_link_up(struct kos_hosted *hosted, uint64_t id, uint64_t endpoi
     }
     struct kos_host_link *link = by_plugin(hosted->links, id);
     if (!link || link->up) {
-        kos_hosted_broke(hosted, "said that link %" PRIu64 " is up, which %s", id, link ? "was up already" : "it was not asked to dial");
+        kos_hosted_broke(hosted, "said that link %" PRIu64 " is up, which %s", id,
+                         link ? "was up already" : "it was not asked to dial");
         return;
     }
     link->up = true;
@@ -201,7 +208,8 @@ void kos_service_link_received(struct kos_hosted *hosted, uint64_t id, struct ko
     if (!link->mesh_id)
         return;
     if (bytes.len > link->credit_in) {
-        kos_hosted_broke(hosted, "handed over %zu bytes on a link with a credit of %" PRIu64, bytes.len, link->credit_in);
+        kos_hosted_broke(hosted, "handed over %zu bytes on a link with a credit of %" PRIu64, bytes.len,
+                         link->credit_in);
         hosted->backend->ops->link_close(hosted->backend, id, false);
         return;
     }
@@ -217,7 +225,8 @@ void kos_service_link_credit(struct kos_hosted *hosted, uint64_t id, uint64_t by
         return;
     }
     if (bytes > link->outstanding) {
-        kos_hosted_broke(hosted, "gave back %" PRIu64 " bytes of credit where %" PRIu64 " are outstanding", bytes, link->outstanding);
+        kos_hosted_broke(hosted, "gave back %" PRIu64 " bytes of credit where %" PRIu64 " are outstanding", bytes,
+                         link->outstanding);
         bytes = link->outstanding;
     }
     link->outstanding -= bytes;

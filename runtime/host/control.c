@@ -41,7 +41,8 @@ void kos_hosting_interfaces(struct kos_hosting *hosting, kos_control_each *each,
     }
 }
 
-int32_t kos_hosting_call(struct kos_hosting *hosting, const char *interface_name, const char *method, struct kos_bytes parameters, uint32_t flags, struct kos_plugin_reply *to, uint64_t *ret_call)
+int32_t kos_hosting_call(struct kos_hosting *hosting, const char *interface_name, const char *method,
+                         struct kos_bytes parameters, uint32_t flags, struct kos_plugin_reply *to, uint64_t *ret_call)
 {
     struct kos_hosted *hosted = hosting->plugins;
     for (; hosted; hosted = hosted->next) {
@@ -81,7 +82,8 @@ void kos_hosting_hangup(struct kos_hosting *hosting, uint64_t id)
         forget_oldest(hosted);
 }
 
-void kos_service_reply(struct kos_hosted *hosted, uint64_t id, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues)
+void kos_service_reply(struct kos_hosted *hosted, uint64_t id, int32_t status, struct kos_bytes parameters,
+                       const char *text, int32_t continues)
 {
     struct kos_host_call *call;
     HASH_FIND(by_plugin, hosted->calls, &id, sizeof id, call);
@@ -102,14 +104,21 @@ void kos_service_reply(struct kos_hosted *hosted, uint64_t id, int32_t status, s
     if (!more)
         forget(call);
     if (to)
-        to->reply(to, status, status < 0 ? kos_bytes(NULL, 0) : parameters, text && *text ? text : status < 0 ? kos_error_text(status) : "", more);
+        to->reply(to, status, status < 0 ? kos_bytes(NULL, 0) : parameters,
+                  text && *text    ? text
+                      : status < 0 ? kos_error_text(status)
+                                   : "",
+                  more);
 }
 
 void kos_service_event(struct kos_hosted *hosted, const char *event, struct kos_bytes detail)
 {
     json_t *object = json_loadb((const char *)detail.data, detail.len, JSON_REJECT_DUPLICATES, NULL);
-    if (!event || !*event || strlen(event) > KOS_MANIFEST_NAME || detail.len > KOS_HOSTED_SECRET_BYTES || !json_is_object(object)) {
-        kos_hosted_broke(hosted, "told an event without a word of at most %d characters and a JSON object of at most %d bytes", KOS_MANIFEST_NAME, KOS_HOSTED_SECRET_BYTES);
+    if (!event || !*event || strlen(event) > KOS_MANIFEST_NAME || detail.len > KOS_HOSTED_SECRET_BYTES ||
+        !json_is_object(object)) {
+        kos_hosted_broke(hosted,
+                         "told an event without a word of at most %d characters and a JSON object of at most %d bytes",
+                         KOS_MANIFEST_NAME, KOS_HOSTED_SECRET_BYTES);
         json_decref(object);
         return;
     }

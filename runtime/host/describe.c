@@ -48,19 +48,22 @@ static bool set_limits(void)
     return ok && (DESCRIBE_SANITIZED || limit(RLIMIT_DATA, DESCRIBE_MEMORY));
 }
 
-/* What a dynamic linker, constructors and JSON need. All else gives EPERM, so that a library's constructor that looks for
- * more fares as on a poor machine instead of ending the description. */
+/* What a dynamic linker, constructors and JSON need. All else gives EPERM, so that a library's constructor that looks
+ * for more fares as on a poor machine instead of ending the description. */
 static bool confine(int out)
 {
     static const int allowed[] = {
-        SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(readv), SCMP_SYS(close), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(stat), SCMP_SYS(lstat),
-        SCMP_SYS(statx), SCMP_SYS(lseek), SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
-        SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getpid),
-        SCMP_SYS(gettid), SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(sched_getaffinity),
-        SCMP_SYS(sched_yield), SCMP_SYS(getrlimit), SCMP_SYS(uname), SCMP_SYS(sysinfo), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),
-        SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2),
-        SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getcwd), SCMP_SYS(getdents64), SCMP_SYS(arch_prctl), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
-        SCMP_SYS(set_tid_address), SCMP_SYS(membarrier), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
+        SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(readv), SCMP_SYS(close), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
+        SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(statx), SCMP_SYS(lseek), SCMP_SYS(mmap), SCMP_SYS(mprotect),
+        SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(getrandom),
+        SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getpid),
+        SCMP_SYS(gettid), SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid),
+        SCMP_SYS(getegid), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_yield), SCMP_SYS(getrlimit), SCMP_SYS(uname),
+        SCMP_SYS(sysinfo), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn),
+        SCMP_SYS(sigaltstack), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(access), SCMP_SYS(faccessat),
+        SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getcwd), SCMP_SYS(getdents64),
+        SCMP_SYS(arch_prctl), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(set_tid_address),
+        SCMP_SYS(membarrier), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
     };
     const uint64_t changing = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -69,11 +72,19 @@ static bool confine(int out)
     bool ok = true;
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
         ok = (seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0) == 0 || allowed[i] < 0) && ok;
-    ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, changing, O_RDONLY)) == 0;
-    ok = ok && (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, changing, O_RDONLY)) == 0 || SCMP_SYS(open) < 0);
-    ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)out)) == 0;
+    ok = ok &&
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                         SCMP_A2(SCMP_CMP_MASKED_EQ, changing, O_RDONLY)) == 0;
+    ok = ok &&
+        (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, changing, O_RDONLY)) ==
+             0 ||
+         SCMP_SYS(open) < 0);
+    ok = ok &&
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)out)) == 0;
     ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0)) == 0;
-    ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid())) == 0; /* abort() */
+    ok = ok &&
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid())) ==
+            0; /* abort() */
     ok = ok && seccomp_load(filter) == 0;
     seccomp_release(filter);
     return ok;
@@ -87,7 +98,8 @@ static json_t *describe_here(const char *path)
     int32_t rc = kos_module_open(path, &plugin, &error);
     if (rc >= 0)
         rc = kos_manifest_check(path, plugin, &checked, &error);
-    return rc >= 0 ? json_pack("{s:o?}", "description", kos_manifest_json(&checked)) : json_pack("{s:{s:i, s:s}}", "error", "code", (int)rc, "text", error.text);
+    return rc >= 0 ? json_pack("{s:o?}", "description", kos_manifest_json(&checked))
+                   : json_pack("{s:{s:i, s:s}}", "error", "code", (int)rc, "text", error.text);
 }
 
 static void child(const char *path, int out)
@@ -102,8 +114,10 @@ static void child(const char *path, int out)
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_DUMPABLE, 0);
-    json_t *answer = set_limits() && confine(out) ? describe_here(path)
-        : json_pack("{s:{s:i, s:s}}", "error", "code", (int)KOS_E_UNSUPPORTED, "text", "the kernel does not let a module be looked at safely (rlimits, seccomp)");
+    json_t *answer = set_limits() && confine(out)
+        ? describe_here(path)
+        : json_pack("{s:{s:i, s:s}}", "error", "code", (int)KOS_E_UNSUPPORTED, "text",
+                    "the kernel does not let a module be looked at safely (rlimits, seccomp)");
     char *text = json_dumps(answer, JSON_COMPACT);
     for (size_t at = 0, len = text ? strlen(text) : 0; at < len;) {
         ssize_t n = write(out, text + at, len - at);
@@ -161,25 +175,34 @@ static bool reap(pid_t pid, int64_t end, int *ret_status)
     }
 }
 
-static int32_t judge(const char *path, const char *text, int64_t got, int wait_status, json_t **ret_description, struct kos_error *ret_error)
+static int32_t judge(const char *path, const char *text, int64_t got, int wait_status, json_t **ret_description,
+                     struct kos_error *ret_error)
 {
     if (got == KOS_E_LIMIT)
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: its description is larger than %d bytes", path, KOS_MANIFEST_JSON);
+        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: its description is larger than %d bytes", path,
+                        KOS_MANIFEST_JSON);
     if (got == KOS_E_TIMEOUT || (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGXCPU))
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: does not let itself be loaded: its constructors did not end within %d s", path, DESCRIBE_MS / 1000);
+        return kos_fail(ret_error, KOS_E_PLUGIN,
+                        "%s: does not let itself be loaded: its constructors did not end within %d s", path,
+                        DESCRIBE_MS / 1000);
     if (got < 0)
         return kos_fail(ret_error, KOS_E_PLUGIN, "%s: its description could not be read", path);
     if (WIFSIGNALED(wait_status))
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: crashed while it was looked at (signal %d, %s)", path, WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: crashed while it was looked at (signal %d, %s)", path,
+                        WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
     json_t *answer = json_loadb(text, (size_t)got, JSON_REJECT_DUPLICATES, NULL);
     json_t *description = json_object_get(answer, "description"), *error = json_object_get(answer, "error");
     int32_t rc = KOS_OK;
     if (json_is_object(description)) {
         *ret_description = json_incref(description);
-    } else if (json_is_object(error) && json_integer_value(json_object_get(error, "code")) < 0 && json_is_string(json_object_get(error, "text"))) {
-        rc = kos_fail(ret_error, (int32_t)json_integer_value(json_object_get(error, "code")), "%s", json_string_value(json_object_get(error, "text")));
+    } else if (json_is_object(error) && json_integer_value(json_object_get(error, "code")) < 0 &&
+               json_is_string(json_object_get(error, "text"))) {
+        rc = kos_fail(ret_error, (int32_t)json_integer_value(json_object_get(error, "code")), "%s",
+                      json_string_value(json_object_get(error, "text")));
     } else {
-        rc = kos_fail(ret_error, KOS_E_PLUGIN, "%s: ended the process that looked at it without saying what it is (exit status %d)", path, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
+        rc = kos_fail(ret_error, KOS_E_PLUGIN,
+                      "%s: ended the process that looked at it without saying what it is (exit status %d)", path,
+                      WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
     }
     json_decref(answer);
     return rc;
@@ -206,7 +229,8 @@ int32_t kos_plugin_describe(const char *path, json_t **ret_description, struct k
     close(ends[0]);
     if (pid > 0 && !reap(pid, got < 0 ? 0 : end, &status) && got >= 0)
         got = KOS_E_TIMEOUT;
-    int32_t rc = pid < 0 ? kos_fail(ret_error, KOS_E_NOMEM, "%s: no process can be started to look at it", path) : judge(path, text, got, status, ret_description, ret_error);
+    int32_t rc = pid < 0 ? kos_fail(ret_error, KOS_E_NOMEM, "%s: no process can be started to look at it", path)
+                         : judge(path, text, got, status, ret_description, ret_error);
     free(text);
     return rc;
 }

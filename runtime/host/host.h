@@ -21,33 +21,40 @@ struct kos_hosting_options {
     const char *state_dir;             /* where plugins with the right "files" get a directory each; NULL: none */
 };
 
-int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh, struct kos_registry *agents, const struct kos_hosting_options *options, struct kos_hosting **ret_hosting, struct kos_error *ret_error);
+int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh,
+                        struct kos_registry *agents, const struct kos_hosting_options *options,
+                        struct kos_hosting **ret_hosting, struct kos_error *ret_error);
 void kos_hosting_free(struct kos_hosting *hosting);
 /* Loads and initialises all plugins of the policy; all or nothing: the error names plugin, file, line, reason. */
 int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error);
 /* What load would refuse before it runs anything, without a node: `kosd --check`. */
-int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy, struct kos_error *ret_error);
+int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy,
+                          struct kos_error *ret_error);
 void kos_hosting_start(struct kos_hosting *hosting);
-void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void *arg);   /* stop all, wait for stopped, fini; 5 s at most, then says who hangs */
+/* Stops all, waits for stopped, fini; 5 s at most, then says who hangs. */
+void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void *arg);
 struct kos_carrier *kos_hosting_carrier(struct kos_hosting *hosting);
 struct kos_sink *kos_hosting_sink(struct kos_hosting *hosting);
-/* [{name, id, version, kinds[], hosting: "process"|"cell", module, rights[], types[], schemes[], state, operations, broken_rules}] */
+/* [{name, id, version, kinds[], hosting: "process"|"cell", module, rights[], types[], schemes[], state, operations,
+ * broken_rules}] */
 json_t *kos_hosting_list(struct kos_hosting *hosting);
 
-/* Describes a module without starting it: {id, name, version, summary, abi, kinds[], features[], settings[{name, type, summary, default?, min,
- * max, choices?}], rights[{name, why}], types[], schemes[], interface?}. Errors
- * name the file and what is wrong (not a shared object, missing symbol NAME, major 2 where 1 is needed, ...). Runs the
- * module's constructors in a child process of its own, with limits and no rights. */
+/* Describes a module without starting it: {id, name, version, summary, abi, kinds[], features[], settings[{name, type,
+ * summary, default?, min, max, choices?}], rights[{name, why}], types[], schemes[], interface?}.
+ * Errors name the file and what is wrong (not a shared object, missing symbol NAME, major 2 where 1 is needed, ...).
+ * Runs the module's constructors in a child process of its own, with limits and no rights. */
 int32_t kos_plugin_describe(const char *path, json_t **ret_description, struct kos_error *ret_error);
 
 /* Control methods of plugins, for control/. call ids are the caller's. */
 struct kos_plugin_reply {
-    void (*reply)(struct kos_plugin_reply *to, int32_t status, struct kos_bytes parameters, const char *text, bool continues);
+    void (*reply)(struct kos_plugin_reply *to, int32_t status, struct kos_bytes parameters, const char *text,
+                  bool continues);
 };
 typedef void kos_control_each(void *arg, const char *interface_name, const char *description);
 void kos_hosting_interfaces(struct kos_hosting *hosting, kos_control_each *each, void *arg);
 /* 0 with *ret_call, or KOS_E_NOTFOUND. `to` must live until the last reply or hangup. */
-int32_t kos_hosting_call(struct kos_hosting *hosting, const char *interface_name, const char *method, struct kos_bytes parameters, uint32_t flags, struct kos_plugin_reply *to, uint64_t *ret_call);
+int32_t kos_hosting_call(struct kos_hosting *hosting, const char *interface_name, const char *method,
+                         struct kos_bytes parameters, uint32_t flags, struct kos_plugin_reply *to, uint64_t *ret_call);
 void kos_hosting_hangup(struct kos_hosting *hosting, uint64_t call);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The host through the eyes of a plugin of this process: every service, every rule, what happens to those that break them. */
+ * The host through the eyes of a plugin of this process: every service, every rule, what happens to those that break
+ * them. */
 #include "unit.h"
 #include "host/testing/fakes.h"
 
@@ -55,7 +56,8 @@ END_TEST
 
 START_TEST(test_settings)
 {
-    fixture_begin("plugins = { probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS "settings = { number = 7; word = \"good\"; }; }; };");
+    fixture_begin("plugins = { probe = { module = \"%s/probe.so\"; isolate = false; " PROBE_RIGHTS
+                  "settings = { number = 7; word = \"good\"; }; }; };");
     fixture_start();
     fixture_call("Setting", "");
     ck_assert_int_eq(f.number, 7);
@@ -76,33 +78,42 @@ START_TEST(test_control)
     fixture_call("Fail", "");
     ck_assert_int_eq(f.status, KOS_E_BUSY);
     ck_assert_str_eq(f.text, "come back later");
-    ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.nobody", "Echo", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_E_NOTFOUND);
+    ck_assert_int_eq(
+        kos_hosting_call(f.hosting, "org.kos.test.nobody", "Echo", kos_bytes_str("{}"), 0, &f.reply, &call),
+        KOS_E_NOTFOUND);
     /* Several answers where the caller takes them. */
     f.replies = f.last_replies = 0;
-    ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "More", kos_bytes_str("{}"), KOS_CALL_MORE, &f.reply, &call), KOS_OK);
+    ck_assert_int_eq(
+        kos_hosting_call(f.hosting, "org.kos.test.probe", "More", kos_bytes_str("{}"), KOS_CALL_MORE, &f.reply, &call),
+        KOS_OK);
     fixture_until(&f.last_replies, 1);
     ck_assert_int_eq(f.replies, 3);
     ck_assert_int_eq(broken_rules(), 0);
     /* Where not, the first is the last, and the rest are rules broken. */
     f.replies = f.last_replies = 0;
-    ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "More", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
+    ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "More", kos_bytes_str("{}"), 0, &f.reply, &call),
+                     KOS_OK);
     fixture_until(&f.last_replies, 1);
     fixture_turns(3);
     ck_assert_int_eq(f.replies, 1);
     ck_assert_int_eq(broken_rules(), 2);
     /* A caller who went away hears nothing; one who waits when the plugin stops is told. */
     f.replies = 0;
-    ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "Timer", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
+    ck_assert_int_eq(
+        kos_hosting_call(f.hosting, "org.kos.test.probe", "Timer", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
     kos_hosting_hangup(f.hosting, call);
     fixture_turns(20);
     ck_assert_int_eq(f.replies, 0);
     /* Callers who leave by the thousand use nothing up. */
     for (int i = 0; i < 3000; i++) {
-        ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "Never", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
+        ck_assert_int_eq(
+            kos_hosting_call(f.hosting, "org.kos.test.probe", "Never", kos_bytes_str("{}"), 0, &f.reply, &call),
+            KOS_OK);
         kos_hosting_hangup(f.hosting, call);
     }
     fixture_turns(3);
-    ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", "Never", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
+    ck_assert_int_eq(
+        kos_hosting_call(f.hosting, "org.kos.test.probe", "Never", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
     fixture_stop();
     ck_assert_int_eq(f.replies, 1);
     ck_assert_int_eq(f.status, KOS_E_CANCELLED);
@@ -220,7 +231,17 @@ START_TEST(test_open)
     ck_assert_str_eq(f.text, "192.0.2.1:0 is not an address of this machine");
     fixture_call("Open", "device:/dev/null"); /* the right was not asked for */
     ck_assert_int_eq(f.number, KOS_E_DENIED);
-    static const char *const bad[] = { "", "tcp://", "tcp://:1", "tcp://a", "tcp://a:", "tcp://a:x", "tcp://a:65536", "tcp://::1:80", "tcp://[::1]80", "tcp://[::1]:", "file:///etc/passwd" };
+    static const char *const bad[] = { "",
+                                       "tcp://",
+                                       "tcp://:1",
+                                       "tcp://a",
+                                       "tcp://a:",
+                                       "tcp://a:x",
+                                       "tcp://a:65536",
+                                       "tcp://::1:80",
+                                       "tcp://[::1]80",
+                                       "tcp://[::1]:",
+                                       "file:///etc/passwd" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         fixture_call("Open", bad[i]);
         ck_assert_msg(f.number == KOS_E_INVALID, "%s: %d", bad[i], f.number);
@@ -313,7 +334,14 @@ END_TEST
 static void give(uint64_t handle)
 {
     struct kos_sink *sink = kos_hosting_sink(f.hosting);
-    struct kos_message m = { .size = sizeof m, .klass = 1, .type = "PROBE", .source = "klp://node.a", .target = "klp://node.b", .trace = "", .source_name = "a", .payload = kos_bytes_str("{}") };
+    struct kos_message m = { .size = sizeof m,
+                             .klass = 1,
+                             .type = "PROBE",
+                             .source = "klp://node.a",
+                             .target = "klp://node.b",
+                             .trace = "",
+                             .source_name = "a",
+                             .payload = kos_bytes_str("{}") };
     sink->ops->message(sink, handle, &m);
 }
 
@@ -409,14 +437,17 @@ END_TEST
 /* The SDK's examples and the TCP transport, side by side, from load to end. */
 START_TEST(test_examples)
 {
-    fixture_begin("plugins = {\n"
-                  "  loop = { module = \"%b/sdk/examples/.libs/transport_loop.so\"; isolate = false; };\n"
-                  "  ping = { module = \"%b/sdk/examples/.libs/handler_ping.so\"; isolate = false; rights = [ \"send\" ]; };\n"
-                  "  found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; settings = { directory = \"%d\"; interval = \"10ms\"; }; };\n"
-                  "  files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\" ];\n"
-                  "            settings = { directory = \"%d\"; target = \"klp://node.x\"; interval = \"10ms\"; }; };\n"
-                  "  brute = { module = \"%b/sdk/examples/.libs/vector_brute.so\"; isolate = false; };\n"
-                  "  tcp = { module = \"%b/plugins/transport/tcp/.libs/tcp.so\"; isolate = false; rights = [ \"listen\", \"connect\" ]; };\n};\n");
+    fixture_begin(
+        "plugins = {\n"
+        "  loop = { module = \"%b/sdk/examples/.libs/transport_loop.so\"; isolate = false; };\n"
+        "  ping = { module = \"%b/sdk/examples/.libs/handler_ping.so\"; isolate = false; rights = [ \"send\" ]; };\n"
+        "  found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; settings = { directory = "
+        "\"%d\"; interval = \"10ms\"; }; };\n"
+        "  files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\" ];\n"
+        "            settings = { directory = \"%d\"; target = \"klp://node.x\"; interval = \"10ms\"; }; };\n"
+        "  brute = { module = \"%b/sdk/examples/.libs/vector_brute.so\"; isolate = false; };\n"
+        "  tcp = { module = \"%b/plugins/transport/tcp/.libs/tcp.so\"; isolate = false; rights = [ \"listen\", "
+        "\"connect\" ]; };\n};\n");
     fixture_start();
     carrier()->ops->listen(carrier(), 1, "loop://here");
     carrier()->ops->listen(carrier(), 3, "tcp://127.0.0.1:0");
@@ -430,7 +461,14 @@ START_TEST(test_examples)
     fixture_turns(5);
     ck_assert_uint_eq(f.received, piece.len);
     struct kos_sink *sink = kos_hosting_sink(f.hosting);
-    struct kos_message m = { .size = sizeof m, .klass = 1, .type = "PING", .source = "klp://node.a", .target = "klp://node.b", .trace = "", .source_name = "a", .payload = kos_bytes_str("{}") };
+    struct kos_message m = { .size = sizeof m,
+                             .klass = 1,
+                             .type = "PING",
+                             .source = "klp://node.a",
+                             .target = "klp://node.b",
+                             .trace = "",
+                             .source_name = "a",
+                             .payload = kos_bytes_str("{}") };
     sink->ops->message(sink, 7, &m);
     fixture_until(&f.commits, 1);
     ck_assert_str_eq(f.sent_type, "PONG");
@@ -447,5 +485,6 @@ START_TEST(test_examples)
 }
 END_TEST
 
-TESTS("host/host", test_life, test_settings, test_control, test_state, test_secrets_and_signatures, test_reactor, test_open, test_links, test_accepted_links,
-      test_before_start, test_messages, test_runs, test_broken_rules, test_freed_running, test_hangs, test_examples)
+TESTS("host/host", test_life, test_settings, test_control, test_state, test_secrets_and_signatures, test_reactor,
+      test_open, test_links, test_accepted_links, test_before_start, test_messages, test_runs, test_broken_rules,
+      test_freed_running, test_hangs, test_examples)

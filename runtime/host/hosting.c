@@ -49,7 +49,9 @@ void kos_hosted_broke(struct kos_hosted *hosted, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    kos_log(hosting->env, KOS_LOG_ERROR, "host", "plugin %s broke a rule: it %s (%" PRIu64 " times in all, %u not logged since the last line)", hosted->name, text, hosted->broken, held_back);
+    kos_log(hosting->env, KOS_LOG_ERROR, "host",
+            "plugin %s broke a rule: it %s (%" PRIu64 " times in all, %u not logged since the last line)", hosted->name,
+            text, hosted->broken, held_back);
 }
 
 void kos_hosted_complete(struct kos_hosted *hosted, uint64_t op, int32_t status, struct kos_bytes result)
@@ -118,12 +120,16 @@ static int32_t make_directory(struct kos_hosted *hosted, struct kos_error *ret_e
     if (!(hosted->rights & KOS_RIGHT_FILES))
         return KOS_OK;
     if (!hosted->hosting->state_dir)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "%s: plugin %s asks for the right \"files\", and this kosd keeps no directory for plugins", hosted->place, hosted->name);
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED,
+                        "%s: plugin %s asks for the right \"files\", and this kosd keeps no directory for plugins",
+                        hosted->place, hosted->name);
     hosted->directory = kos_format("%s/%s", hosted->hosting->state_dir, hosted->name);
     int32_t rc = env->ops->dir_make(env, hosted->hosting->state_dir, 0700);
     if (rc >= 0 || rc == KOS_E_EXISTS)
         rc = env->ops->dir_make(env, hosted->directory, 0700);
-    return rc >= 0 || rc == KOS_E_EXISTS ? KOS_OK : kos_fail(ret_error, rc, "%s: the directory of plugin %s cannot be made: %s", hosted->directory, hosted->name, kos_error_text(rc));
+    return rc >= 0 || rc == KOS_E_EXISTS ? KOS_OK
+                                         : kos_fail(ret_error, rc, "%s: the directory of plugin %s cannot be made: %s",
+                                                    hosted->directory, hosted->name, kos_error_text(rc));
 }
 
 static void log_undriven(struct kos_hosted *hosted)
@@ -132,7 +138,9 @@ static void log_undriven(struct kos_hosted *hosted)
     for (size_t i = 0; i < json_array_size(features); i++) {
         const struct kos_kind *kind = kos_kind_of(json_string_value(json_array_get(features, i)));
         if (kind && !kind->driven)
-            kos_log(hosted->hosting->env, KOS_LOG_NOTICE, "host", "plugin %s offers %s, which this kosd loads but does not drive: nothing will be asked of it", hosted->name, kind->feature);
+            kos_log(hosted->hosting->env, KOS_LOG_NOTICE, "host",
+                    "plugin %s offers %s, which this kosd loads but does not drive: nothing will be asked of it",
+                    hosted->name, kind->feature);
     }
 }
 
@@ -144,8 +152,12 @@ static int32_t examine(struct kos_hosted *hosted, const struct kos_policy_plugin
     if (rc < 0)
         return kos_fail(ret_error, rc, "%s: plugin %s: %s", hosted->place, hosted->name, why.text);
     if (section->isolate)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "%s: plugin %s is to be isolated, and this kosd hosts plugins only within its own process; to allow that, write there: isolate = false;", hosted->place, hosted->name);
-    rc = kos_rights_check(hosted->name, hosted->place, hosted->description, section->rights, &hosted->rights, ret_error);
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED,
+                        "%s: plugin %s is to be isolated, and this kosd hosts plugins only within its own process; to "
+                        "allow that, write there: isolate = false;",
+                        hosted->place, hosted->name);
+    rc =
+        kos_rights_check(hosted->name, hosted->place, hosted->description, section->rights, &hosted->rights, ret_error);
     if (rc >= 0)
         rc = kos_schema_new(hosted->path, hosted->description, &hosted->schema, ret_error);
     if (rc >= 0) {
@@ -171,7 +183,8 @@ static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *
     hosted->space = kos_format("plugin:%s", section->name);
     LL_APPEND(hosting->plugins, hosted);
     if (strlen(section->name) > KOS_MANIFEST_NAME)
-        return kos_fail(ret_error, KOS_E_POLICY, "%s: the name of plugin %s is longer than %d characters", hosted->place, hosted->name, KOS_MANIFEST_NAME);
+        return kos_fail(ret_error, KOS_E_POLICY, "%s: the name of plugin %s is longer than %d characters",
+                        hosted->place, hosted->name, KOS_MANIFEST_NAME);
     return examine(hosted, section, ret_error);
 }
 
@@ -195,7 +208,8 @@ static int32_t examine_all(struct kos_hosting *hosting, const struct kos_policy 
     return rc >= 0 ? kos_wiring_check(hosting, ret_error) : rc;
 }
 
-int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy, struct kos_error *ret_error)
+int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy,
+                          struct kos_error *ret_error)
 {
     struct kos_hosting_options options = { .plugin_dir = plugin_dir };
     struct kos_hosting *hosting;
@@ -210,7 +224,8 @@ int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const str
 int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error)
 {
     if (hosting->plugins)
-        return kos_fail(ret_error, KOS_E_STATE, "plugins are loaded once, when kosd starts; restart it to change their wiring");
+        return kos_fail(ret_error, KOS_E_STATE,
+                        "plugins are loaded once, when kosd starts; restart it to change their wiring");
     int32_t rc = examine_all(hosting, policy, ret_error);
     for (struct kos_hosted *h = hosting->plugins; rc >= 0 && h; h = h->next) {
         rc = make_directory(h, ret_error);
@@ -251,14 +266,18 @@ static void stop_late(void *arg)
     struct kos_hosting *hosting = arg;
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
         if (h->state != KOS_HOSTED_FINISHED)
-            kos_log(hosting->env, KOS_LOG_ERROR, "host", "plugin %s (%s) did not stop within %d s and is left behind", h->name, h->path, STOP_MS / 1000);
+            kos_log(hosting->env, KOS_LOG_ERROR, "host", "plugin %s (%s) did not stop within %d s and is left behind",
+                    h->name, h->path, STOP_MS / 1000);
     stop_end(hosting);
 }
 
-int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh, struct kos_registry *agents, const struct kos_hosting_options *options, struct kos_hosting **ret_hosting, struct kos_error *ret_error)
+int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust, struct kos_mesh *mesh,
+                        struct kos_registry *agents, const struct kos_hosting_options *options,
+                        struct kos_hosting **ret_hosting, struct kos_error *ret_error)
 {
     if (!options->plugin_dir || options->plugin_dir[0] != '/')
-        return kos_fail(ret_error, KOS_E_INVALID, "the plugin directory %s is not an absolute path", options->plugin_dir ? options->plugin_dir : "");
+        return kos_fail(ret_error, KOS_E_INVALID, "the plugin directory %s is not an absolute path",
+                        options->plugin_dir ? options->plugin_dir : "");
     struct kos_hosting *hosting = kos_new(sizeof *hosting);
     hosting->env = env;
     hosting->store = store;
@@ -337,15 +356,18 @@ static json_t *types_json(const struct kos_hosted *hosted)
 static json_t *hosted_json(const struct kos_hosted *hosted)
 {
     static const char *const states[] = { "", "loaded", "running", "stopping", "stopped" };
-    size_t operations = kos_openings_count(hosted) + kos_txs_count(hosted) + kos_links_count(hosted) + kos_calls_count(hosted) + kos_runs_count(hosted);
+    size_t operations = kos_openings_count(hosted) + kos_txs_count(hosted) + kos_links_count(hosted) +
+        kos_calls_count(hosted) + kos_runs_count(hosted);
     json_t *rights = json_array();
     const json_t *asked = json_object_get(hosted->description, "rights");
     for (size_t i = 0; i < json_array_size(asked); i++)
         json_array_append(rights, json_object_get(json_array_get(asked, i), "name"));
-    return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:o, s:o, s:O, s:s, s:I, s:I}", "name", hosted->name, "id", json_object_get(hosted->description, "id"),
-                     "version", json_object_get(hosted->description, "version"), "kinds", json_object_get(hosted->description, "kinds"), "hosting", "process",
-                     "module", hosted->path, "rights", rights, "types", types_json(hosted), "schemes", json_object_get(hosted->description, "schemes"),
-                     "state", states[hosted->state], "operations", (json_int_t)operations, "broken_rules", (json_int_t)hosted->broken);
+    return json_pack(
+        "{s:s, s:O, s:O, s:O, s:s, s:s, s:o, s:o, s:O, s:s, s:I, s:I}", "name", hosted->name, "id",
+        json_object_get(hosted->description, "id"), "version", json_object_get(hosted->description, "version"), "kinds",
+        json_object_get(hosted->description, "kinds"), "hosting", "process", "module", hosted->path, "rights", rights,
+        "types", types_json(hosted), "schemes", json_object_get(hosted->description, "schemes"), "state",
+        states[hosted->state], "operations", (json_int_t)operations, "broken_rules", (json_int_t)hosted->broken);
 }
 
 json_t *kos_hosting_list(struct kos_hosting *hosting)

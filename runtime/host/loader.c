@@ -36,14 +36,19 @@ static int32_t check_elf(const char *path, struct kos_error *ret_error)
     if (n < SELFMAG || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
         return kos_fail(ret_error, KOS_E_PLUGIN, "%s: is not a shared object (no ELF file)", path);
     if ((size_t)n < sizeof header)
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: is cut off: it has %zd bytes, less than the header of a shared object", path, n);
+        return kos_fail(ret_error, KOS_E_PLUGIN,
+                        "%s: is cut off: it has %zd bytes, less than the header of a shared object", path, n);
     if (header.e_ident[EI_CLASS] != ELF_CLASS || header.e_type != ET_DYN)
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: is an ELF file, but not a shared object for this kind of machine", path);
+        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: is an ELF file, but not a shared object for this kind of machine",
+                        path);
     uint64_t segments_end = (uint64_t)header.e_phoff + (uint64_t)header.e_phnum * header.e_phentsize;
-    uint64_t sections_end = header.e_shoff ? (uint64_t)header.e_shoff + (uint64_t)header.e_shnum * header.e_shentsize : 0;
+    uint64_t sections_end =
+        header.e_shoff ? (uint64_t)header.e_shoff + (uint64_t)header.e_shnum * header.e_shentsize : 0;
     uint64_t end = segments_end > sections_end ? segments_end : sections_end;
     if (end > (uint64_t)st.st_size)
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: is cut off: it has %lld bytes, its header speaks of at least %llu", path, (long long)st.st_size, (unsigned long long)end);
+        return kos_fail(ret_error, KOS_E_PLUGIN,
+                        "%s: is cut off: it has %lld bytes, its header speaks of at least %llu", path,
+                        (long long)st.st_size, (unsigned long long)end);
     return KOS_OK;
 }
 
@@ -77,7 +82,9 @@ int32_t kos_module_open(const char *path, const struct kos_plugin **ret_plugin, 
         char symbol[24];
         snprintf(symbol, sizeof symbol, "kos_plugin_v%d", major);
         if (dlsym(handle, symbol))
-            return kos_fail(ret_error, KOS_E_VERSION, "%s: is a plugin of major version %d; this kosd takes version %d", path, major, KOS_ABI_MAJOR);
+            return kos_fail(ret_error, KOS_E_VERSION, "%s: is a plugin of major version %d; this kosd takes version %d",
+                            path, major, KOS_ABI_MAJOR);
     }
-    return kos_fail(ret_error, KOS_E_PLUGIN, "%s: is a shared object, but no plugin: the symbol kos_plugin_v1 is missing", path);
+    return kos_fail(ret_error, KOS_E_PLUGIN,
+                    "%s: is a shared object, but no plugin: the symbol kos_plugin_v1 is missing", path);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The backend within this process. What goes down waits in a queue that a deferred call empties, so the plugin always
- * runs on top of the loop: its calls to the host meet no other call of the runtime, and it is never called inside one of
- * its own. A cell gives the same order by being another process. */
+ * runs on top of the loop: its calls to the host meet no other call of the runtime, and it is never called inside one
+ * of its own. A cell gives the same order by being another process. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -83,7 +83,9 @@ static void run_call(struct kos_local *local, struct kos_local_call *call)
             local->control.hangup(self, call->id);
         break;
     case KOS_DOWN_OUTPUT: local->agents.output(self, call->id, call->flag, call->bytes); break;
-    case KOS_DOWN_ENDED: local->agents.ended(self, call->id, call->status, call->bytes, call->text, call->flag, call->u.audit); break;
+    case KOS_DOWN_ENDED:
+        local->agents.ended(self, call->id, call->status, call->bytes, call->text, call->flag, call->u.audit);
+        break;
     }
 }
 
@@ -147,7 +149,8 @@ static void l_stop(struct kos_backend *backend)
     kos_defer(local->env, &local->drain);
 }
 
-/* The short way out, of a start that failed elsewhere: stop, if start has come, and fini at once where stop allows it. */
+/* The short way out, of a start that failed elsewhere: stop, if start has come, and fini at once where stop allows
+ * it. */
 static void halt(struct kos_local *local)
 {
     drop_queue(local);
@@ -255,14 +258,16 @@ static void l_handle(struct kos_backend *backend, uint64_t message, const struct
 
 static void l_outcome(struct kos_backend *backend, uint64_t message, const struct kos_outcome *o)
 {
-    struct kos_local_call *call = kos_local_call_new(KOS_DOWN_OUTCOME, message, kos_local_text_room(o->type) + kos_local_text_room(o->text));
+    struct kos_local_call *call =
+        kos_local_call_new(KOS_DOWN_OUTCOME, message, kos_local_text_room(o->type) + kos_local_text_room(o->text));
     KOS_SIZED(&call->u.outcome, o);
     call->u.outcome.type = kos_local_keep_text(call, o->type);
     call->u.outcome.text = kos_local_keep_text(call, o->text);
     push(local_of(backend), call);
 }
 
-static void l_call(struct kos_backend *backend, uint64_t id, const char *method, struct kos_bytes parameters, uint32_t flags)
+static void l_call(struct kos_backend *backend, uint64_t id, const char *method, struct kos_bytes parameters,
+                   uint32_t flags)
 {
     struct kos_local_call *call = kos_local_call_new(KOS_DOWN_CALL, id, kos_local_text_room(method) + parameters.len);
     call->text = kos_local_keep_text(call, method);
@@ -284,7 +289,8 @@ static void l_output(struct kos_backend *backend, uint64_t run, int32_t kind, st
     push(local_of(backend), call);
 }
 
-static void l_ended(struct kos_backend *backend, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32])
+static void l_ended(struct kos_backend *backend, uint64_t run, int32_t status, struct kos_bytes result,
+                    const char *text, int32_t retry, const uint8_t audit[32])
 {
     struct kos_local_call *call = kos_local_call_new(KOS_DOWN_ENDED, run, result.len + kos_local_text_room(text));
     call->status = status;
@@ -297,16 +303,18 @@ static void l_ended(struct kos_backend *backend, uint64_t run, int32_t status, s
 }
 
 static const struct kos_backend_ops local_ops = {
-    l_start, l_stop, l_free, l_completed, l_opened, l_listen, l_endpoint_close, l_dial, l_send, l_link_credit, l_link_close,
-    l_handle, l_outcome, l_call, l_hangup, l_output, l_ended,
+    l_start,       l_stop,       l_free,   l_completed, l_opened, l_listen, l_endpoint_close, l_dial,  l_send,
+    l_link_credit, l_link_close, l_handle, l_outcome,   l_call,   l_hangup, l_output,         l_ended,
 };
 
 /* ---- life ---- */
 
 static void copy_tables(struct kos_local *local)
 {
-    const void *transport = kos_plugin_feature(&local->plugin, KOS_TRANSPORT), *handler = kos_plugin_feature(&local->plugin, KOS_HANDLER);
-    const void *control = kos_plugin_feature(&local->plugin, KOS_CONTROL), *agents = kos_plugin_feature(&local->plugin, KOS_AGENTS_USER);
+    const void *transport = kos_plugin_feature(&local->plugin, KOS_TRANSPORT),
+               *handler = kos_plugin_feature(&local->plugin, KOS_HANDLER);
+    const void *control = kos_plugin_feature(&local->plugin, KOS_CONTROL),
+               *agents = kos_plugin_feature(&local->plugin, KOS_AGENTS_USER);
     if (transport)
         KOS_SIZED(&local->transport, transport);
     if (handler)
@@ -328,7 +336,8 @@ static int32_t init(struct kos_local *local, struct kos_error *ret_error)
     if (rc >= 0)
         return KOS_OK;
     why.text[sizeof why.text - 1] = '\0';
-    return kos_fail(ret_error, rc, "%s: plugin %s does not begin: %s", hosted->place, hosted->name, why.text[0] ? why.text : kos_error_text(rc));
+    return kos_fail(ret_error, rc, "%s: plugin %s does not begin: %s", hosted->place, hosted->name,
+                    why.text[0] ? why.text : kos_error_text(rc));
 }
 
 int32_t kos_local_new(struct kos_hosted *hosted, struct kos_error *ret_error)
@@ -345,7 +354,10 @@ int32_t kos_local_new(struct kos_hosted *hosted, struct kos_error *ret_error)
     if (rc >= 0) {
         json_t *again = kos_manifest_json(&local->plugin);
         if (!json_equal(again, hosted->description))
-            rc = kos_fail(ret_error, KOS_E_PLUGIN, "%s: says something else of itself than a moment ago: it was replaced meanwhile, or does not tell the truth", hosted->path);
+            rc = kos_fail(ret_error, KOS_E_PLUGIN,
+                          "%s: says something else of itself than a moment ago: it was replaced meanwhile, or does not "
+                          "tell the truth",
+                          hosted->path);
         json_decref(again);
     }
     if (rc >= 0) {

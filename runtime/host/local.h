@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to the in-process backend: local.c (life, what goes down), table.c (what comes up), reactor.c (timers, watches,
- * posts), queue.c (calls on their way down). */
+ * Private to the in-process backend: local.c (life, what goes down), table.c (what comes up), reactor.c (timers,
+ * watches, posts), queue.c (calls on their way down). */
 #ifndef KOS_HOST_LOCAL_H
 #define KOS_HOST_LOCAL_H
 
@@ -9,8 +9,9 @@
 #include "host/services.h"
 
 enum kos_down {
-    KOS_DOWN_START = 1, KOS_DOWN_STOP, KOS_DOWN_COMPLETED, KOS_DOWN_OPENED, KOS_DOWN_LISTEN, KOS_DOWN_ENDPOINT_CLOSE, KOS_DOWN_DIAL, KOS_DOWN_SEND,
-    KOS_DOWN_LINK_CREDIT, KOS_DOWN_LINK_CLOSE, KOS_DOWN_HANDLE, KOS_DOWN_OUTCOME, KOS_DOWN_CALL, KOS_DOWN_HANGUP, KOS_DOWN_OUTPUT, KOS_DOWN_ENDED,
+    KOS_DOWN_START = 1, KOS_DOWN_STOP, KOS_DOWN_COMPLETED, KOS_DOWN_OPENED, KOS_DOWN_LISTEN, KOS_DOWN_ENDPOINT_CLOSE,
+    KOS_DOWN_DIAL, KOS_DOWN_SEND, KOS_DOWN_LINK_CREDIT, KOS_DOWN_LINK_CLOSE, KOS_DOWN_HANDLE, KOS_DOWN_OUTCOME,
+    KOS_DOWN_CALL, KOS_DOWN_HANGUP, KOS_DOWN_OUTPUT, KOS_DOWN_ENDED,
 };
 
 /* One call on its way down: what it borrows stands behind it in the same allocation. */

@@ -7,7 +7,8 @@
 #include <kos/plugin.h>
 
 enum {
-    KOS_MANIFEST_SETTINGS = 64, KOS_MANIFEST_RIGHTS = 32, KOS_MANIFEST_FEATURES = 32, KOS_MANIFEST_WORDS = 64, /* of each list */
+    KOS_MANIFEST_SETTINGS = 64, KOS_MANIFEST_RIGHTS = 32, KOS_MANIFEST_FEATURES = 32,
+    KOS_MANIFEST_WORDS = 64, /* of each list */
     KOS_MANIFEST_TEXT = 256, KOS_MANIFEST_NAME = 32, KOS_MANIFEST_IDL = 64 << 10, KOS_MANIFEST_JSON = 1 << 20,
 };
 
@@ -26,17 +27,20 @@ struct kos_kind {
 };
 const struct kos_kind *kos_kind_of(const char *feature);
 
-/* Opens a module: KOS_E_PLUGIN, KOS_E_NOTFOUND, ... with a sentence that names the file. `lazy_ok` never: all symbols are
- * bound now. The handle is never closed. */
+/* Opens a module: KOS_E_PLUGIN, KOS_E_NOTFOUND, ... with a sentence that names the file. All symbols are
+ * bound. The handle is never closed. */
 int32_t kos_module_open(const char *path, const struct kos_plugin **ret_plugin, struct kos_error *ret_error);
 /* A copy of full size, after checking everything that is data. */
-int32_t kos_manifest_check(const char *path, const struct kos_plugin *plugin, struct kos_plugin *ret_copy, struct kos_error *ret_error);
-/* {id, name, version, summary, abi, kinds[], features[], settings[], rights[], types[], schemes[], interface?, interface_description?} */
+int32_t kos_manifest_check(const char *path, const struct kos_plugin *plugin, struct kos_plugin *ret_copy,
+                           struct kos_error *ret_error);
+/* {id, name, version, summary, abi, kinds[], features[], settings[], rights[], types[], schemes[], interface?,
+ * interface_description?} */
 json_t *kos_manifest_json(const struct kos_plugin *checked);
 const void *kos_plugin_feature(const struct kos_plugin *plugin, const char *feature);
 
 /* The settings of a description as the structs that conf/ wants; free with kos_schema_free. */
-int32_t kos_schema_new(const char *path, const json_t *description, const struct kos_setting *const **ret_schema, struct kos_error *ret_error);
+int32_t kos_schema_new(const char *path, const json_t *description, const struct kos_setting *const **ret_schema,
+                       struct kos_error *ret_error);
 void kos_schema_free(const struct kos_setting *const *schema);
 
 #endif

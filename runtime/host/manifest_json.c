@@ -17,7 +17,8 @@ static json_t *words_json(const char *const *words)
 }
 
 /* In the order of enum kos_setting_type. */
-static const char *const type_names[] = { "", "string", "int", "bool", "duration", "size", "float", "list", "secret", "table" };
+static const char *const type_names[] = { "",     "string", "int",  "bool",   "duration",
+                                          "size", "float",  "list", "secret", "table" };
 
 static int32_t type_of(const char *name)
 {
@@ -33,7 +34,8 @@ static json_t *settings_json(const struct kos_setting *const *settings)
     for (; settings && *settings; settings++) {
         struct kos_setting s;
         KOS_SIZED(&s, *settings);
-        json_t *one = json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", s.name, "summary", s.summary, "type", type_names[s.type], "min", (json_int_t)s.min, "max", (json_int_t)s.max);
+        json_t *one = json_pack("{s:s, s:s, s:s, s:I, s:I}", "name", s.name, "summary", s.summary, "type",
+                                type_names[s.type], "min", (json_int_t)s.min, "max", (json_int_t)s.max);
         if (s.fallback)
             json_object_set_new(one, "default", json_string(s.fallback));
         if (s.choices)
@@ -59,9 +61,11 @@ json_t *kos_manifest_json(const struct kos_plugin *p)
     const struct kos_handler *handler = kos_plugin_feature(p, KOS_HANDLER);
     const struct kos_transport *transport = kos_plugin_feature(p, KOS_TRANSPORT);
     const struct kos_control *control = kos_plugin_feature(p, KOS_CONTROL);
-    json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "id", p->id, "name", p->name, "version", p->version,
-                            "summary", p->summary, "abi", abi, "kinds", kinds, "features", features, "settings", settings_json(p->settings),
-                            "rights", rights, "types", words_json(handler ? handler->types : NULL), "schemes", words_json(transport ? transport->schemes : NULL));
+    json_t *all =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "id", p->id, "name", p->name, "version",
+                  p->version, "summary", p->summary, "abi", abi, "kinds", kinds, "features", features, "settings",
+                  settings_json(p->settings), "rights", rights, "types", words_json(handler ? handler->types : NULL),
+                  "schemes", words_json(transport ? transport->schemes : NULL));
     if (all && handler)
         json_object_set_new(all, "outcomes", json_boolean(KOS_HAS(handler, outcome)));
     if (all && control) {
@@ -90,18 +94,21 @@ static struct kos_setting *setting_of(const json_t *one)
     if (json_is_array(choices)) {
         const char **words = kos_new((json_array_size(choices) + 1) * sizeof *words);
         for (size_t i = 0; i < json_array_size(choices); i++)
-            words[i] = kos_strdup(json_is_string(json_array_get(choices, i)) ? json_string_value(json_array_get(choices, i)) : "");
+            words[i] = kos_strdup(
+                json_is_string(json_array_get(choices, i)) ? json_string_value(json_array_get(choices, i)) : "");
         s->choices = words;
     }
     return s;
 }
 
-int32_t kos_schema_new(const char *path, const json_t *description, const struct kos_setting *const **ret_schema, struct kos_error *ret_error)
+int32_t kos_schema_new(const char *path, const json_t *description, const struct kos_setting *const **ret_schema,
+                       struct kos_error *ret_error)
 {
     const json_t *settings = json_object_get(description, "settings");
     size_t count = json_array_size(settings);
     if (!json_is_array(settings) || count > KOS_MANIFEST_SETTINGS)
-        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: its description has no settings, or more than %d", path, KOS_MANIFEST_SETTINGS);
+        return kos_fail(ret_error, KOS_E_PLUGIN, "%s: its description has no settings, or more than %d", path,
+                        KOS_MANIFEST_SETTINGS);
     const struct kos_setting **schema = kos_new((count + 1) * sizeof *schema);
     for (size_t i = 0; i < count; i++) {
         schema[i] = setting_of(json_array_get(settings, i));

@@ -89,7 +89,8 @@ static void answer_errno(struct kos_opening *o, int error)
         break;
     case EACCES: case EPERM:
         code = KOS_E_PERMISSION;
-        snprintf(text, sizeof text, "this user may not open %s%s", o->place, o->kind != OPEN_DEVICE && !connects(o) ? " (ports below 1024 need CAP_NET_BIND_SERVICE)" : "");
+        snprintf(text, sizeof text, "this user may not open %s%s", o->place,
+                 o->kind != OPEN_DEVICE && !connects(o) ? " (ports below 1024 need CAP_NET_BIND_SERVICE)" : "");
         break;
     case ECONNREFUSED:
         code = KOS_E_UNREACHABLE;
@@ -273,7 +274,8 @@ static bool split(struct kos_opening *o, const char *rest)
         return false;
     port = bracket ? end + 2 : end + 1;
     size_t host_len = (size_t)(end - rest) - bracket, port_len = strlen(port);
-    if (host_len == 0 || host_len >= sizeof o->host || port_len == 0 || port_len > 5 || strspn(port, "0123456789") != port_len || atoi(port) > 65535)
+    if (host_len == 0 || host_len >= sizeof o->host || port_len == 0 || port_len > 5 ||
+        strspn(port, "0123456789") != port_len || atoi(port) > 65535)
         return false;
     if (!bracket && memchr(rest, ':', host_len))
         return false; /* IPv6 stands in brackets */
@@ -322,7 +324,8 @@ void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op)
     size_t i = 0, count = sizeof schemes / sizeof *schemes;
     HASH_FIND(hh, hosted->openings, &op, sizeof op, o);
     if (op == 0 || o) {
-        kos_hosted_broke(hosted, "opened with operation %llu, which is %s", (unsigned long long)op, op ? "open already" : "no id");
+        kos_hosted_broke(hosted, "opened with operation %llu, which is %s", (unsigned long long)op,
+                         op ? "open already" : "no id");
         return;
     }
     if (HASH_COUNT(hosted->openings) >= KOS_OPEN_MAX) {
@@ -334,7 +337,8 @@ void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op)
         i++;
     o = opening_new(hosted, op);
     if (i == count) {
-        snprintf(text, sizeof text, "%.200s is nothing that can be opened (tcp://, tcp-listen://, udp://, udp-connect://, device:)", what);
+        snprintf(text, sizeof text,
+                 "%.200s is nothing that can be opened (tcp://, tcp-listen://, udp://, udp-connect://, device:)", what);
         answer(o, KOS_E_INVALID, text);
         return;
     }
@@ -343,12 +347,14 @@ void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op)
     bool dials = schemes[i].kind == OPEN_UDP && port && strcmp(port, ":0") == 0;
     o->kind = schemes[i].kind;
     if (!kos_hosted_may(hosted, dials ? KOS_RIGHT_CONNECT : schemes[i].right)) {
-        snprintf(text, sizeof text, "opening %.200s needs the right \"%s\", which the plugin has not asked for", what, dials ? "connect" : schemes[i].right_name);
+        snprintf(text, sizeof text, "opening %.200s needs the right \"%s\", which the plugin has not asked for", what,
+                 dials ? "connect" : schemes[i].right_name);
         answer(o, KOS_E_DENIED, text);
     } else if (o->kind == OPEN_DEVICE) {
         open_device(o, rest);
     } else if (!split(o, rest)) {
-        snprintf(text, sizeof text, "%.200s is not of the form %sHOST:PORT (IPv6 in brackets)", what, schemes[i].scheme);
+        snprintf(text, sizeof text, "%.200s is not of the form %sHOST:PORT (IPv6 in brackets)", what,
+                 schemes[i].scheme);
         answer(o, KOS_E_INVALID, text);
     } else if (resolve(o, AI_NUMERICHOST) == 0) {
         o->next = o->found;

@@ -43,8 +43,8 @@ const char *kos_local_keep_text(struct kos_local_call *call, const char *text)
 
 size_t kos_local_message_room(const struct kos_message *m)
 {
-    return kos_local_text_room(m->type) + kos_local_text_room(m->source) + kos_local_text_room(m->target) + kos_local_text_room(m->trace) +
-        kos_local_text_room(m->source_name) + m->payload.len;
+    return kos_local_text_room(m->type) + kos_local_text_room(m->source) + kos_local_text_room(m->target) +
+        kos_local_text_room(m->trace) + kos_local_text_room(m->source_name) + m->payload.len;
 }
 
 void kos_local_keep_message(struct kos_local_call *call, const struct kos_message *m)

@@ -53,7 +53,10 @@ void kos_local_timer_set(struct kos_local *local, uint64_t id, uint64_t delay_ms
     struct kos_local_timer *timer;
     HASH_FIND(hh, local->timers, &id, sizeof id, timer);
     if (!timer && (!local->plugin.timer || HASH_COUNT(local->timers) >= KOS_TIMERS_MAX)) {
-        kos_hosted_broke(local->backend.hosted, local->plugin.timer ? "set more than %d timers" : "set a timer, but takes none (kos_plugin.timer is NULL; limit %d)", KOS_TIMERS_MAX);
+        kos_hosted_broke(local->backend.hosted,
+                         local->plugin.timer ? "set more than %d timers"
+                                             : "set a timer, but takes none (kos_plugin.timer is NULL; limit %d)",
+                         KOS_TIMERS_MAX);
         return;
     }
     if (!timer) {
@@ -71,7 +74,8 @@ static void watch_ready(void *arg, int32_t events)
     struct kos_local_watch *watch = arg;
     struct kos_local *local = watch->local;
     local->inside = true;
-    local->plugin.ready(local->self, watch->fd, (events & KOS_READABLE ? KOS_IO_READ : 0) | (events & KOS_WRITABLE ? KOS_IO_WRITE : 0));
+    local->plugin.ready(local->self, watch->fd,
+                        (events & KOS_READABLE ? KOS_IO_READ : 0) | (events & KOS_WRITABLE ? KOS_IO_WRITE : 0));
     local->inside = false;
     kos_local_after(local);
 }
@@ -109,7 +113,8 @@ int32_t kos_local_watch(struct kos_local *local, int32_t fd, int32_t events)
         }
         HASH_ADD(hh, local->watches, fd, sizeof watch->fd, watch);
     }
-    int32_t rc = local->env->ops->watch_set(watch->watch, (events & KOS_IO_READ ? KOS_READABLE : 0) | (events & KOS_IO_WRITE ? KOS_WRITABLE : 0));
+    int32_t rc = local->env->ops->watch_set(
+        watch->watch, (events & KOS_IO_READ ? KOS_READABLE : 0) | (events & KOS_IO_WRITE ? KOS_WRITABLE : 0));
     if (rc < 0)
         watch_end(watch);
     return rc;
@@ -182,7 +187,8 @@ int32_t kos_local_reactor_init(struct kos_local *local, struct kos_error *ret_er
     if (!watch) {
         if (fd >= 0)
             close(fd);
-        return kos_fail(ret_error, KOS_E_LIMIT, "plugin %s: no descriptor is left for what its threads post", local->backend.hosted->name);
+        return kos_fail(ret_error, KOS_E_LIMIT, "plugin %s: no descriptor is left for what its threads post",
+                        local->backend.hosted->name);
     }
     local->post_fd = fd;
     local->post_watch = watch;

@@ -3,9 +3,11 @@
  * starting; one that is granted and not asked for is not given. */
 #include "host/services.h"
 
-static const struct { const char *name; uint32_t bit; } rights[] = {
-    { "listen", KOS_RIGHT_LISTEN }, { "connect", KOS_RIGHT_CONNECT }, { "device", KOS_RIGHT_DEVICE }, { "net", KOS_RIGHT_NET }, { "send", KOS_RIGHT_SEND },
-    { "sign", KOS_RIGHT_SIGN }, { "agents", KOS_RIGHT_AGENTS }, { "files", KOS_RIGHT_FILES }, { "exec", KOS_RIGHT_EXEC },
+static const struct { const char *name; uint32_t bit;
+} rights[] = {
+    { "listen", KOS_RIGHT_LISTEN }, { "connect", KOS_RIGHT_CONNECT }, { "device", KOS_RIGHT_DEVICE },
+    { "net", KOS_RIGHT_NET },       { "send", KOS_RIGHT_SEND },       { "sign", KOS_RIGHT_SIGN },
+    { "agents", KOS_RIGHT_AGENTS }, { "files", KOS_RIGHT_FILES },     { "exec", KOS_RIGHT_EXEC },
 };
 
 static bool granted_has(const char *const *granted, const char *name)
@@ -31,7 +33,8 @@ static void rights_line(const json_t *asked, const char *const *granted, struct 
     kos_buf_append(line, kos_bytes(" ];", 4));
 }
 
-int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted, uint32_t *ret_rights, struct kos_error *ret_error)
+int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted,
+                         uint32_t *ret_rights, struct kos_error *ret_error)
 {
     const json_t *asked = json_object_get(description, "rights");
     uint32_t all = 0;
@@ -42,13 +45,18 @@ int32_t kos_rights_check(const char *plugin, const char *place, const json_t *de
         for (size_t r = 0; name && r < sizeof rights / sizeof *rights; r++)
             bit |= strcmp(rights[r].name, name) == 0 ? rights[r].bit : 0;
         if (!bit)
-            return kos_fail(ret_error, KOS_E_PLUGIN, "%s: plugin %s asks for the right \"%s\", which this kosd does not have", place, plugin, name ? name : "");
+            return kos_fail(ret_error, KOS_E_PLUGIN,
+                            "%s: plugin %s asks for the right \"%s\", which this kosd does not have", place, plugin,
+                            name ? name : "");
         if (!granted_has(granted, name)) {
             struct kos_buf line;
             kos_buf_init(&line, 4096);
             rights_line(asked, granted, &line);
-            int32_t rc = kos_fail(ret_error, KOS_E_DENIED, "%s: plugin %s asks for the right \"%s\" (%s) and the policy does not grant it; to grant it, write there: %s",
-                                  place, plugin, name, why ? why : "it does not say why", line.data ? (const char *)line.data : "");
+            int32_t rc = kos_fail(ret_error, KOS_E_DENIED,
+                                  "%s: plugin %s asks for the right \"%s\" (%s) and the policy does not grant it; to "
+                                  "grant it, write there: %s",
+                                  place, plugin, name, why ? why : "it does not say why",
+                                  line.data ? (const char *)line.data : "");
             kos_buf_fini(&line);
             return rc;
         }

@@ -42,7 +42,9 @@ static void done(struct kos_work *work)
     if (s->hosted) {
         DL_DELETE(s->hosted->secret_ops, s);
         if (kos_hosted_running(s->hosted) && s->hosted->backend)
-            s->hosted->backend->ops->completed(s->hosted->backend, s->op, s->status < 0 ? s->status : KOS_OK, s->put || s->status < 0 ? kos_bytes(NULL, 0) : kos_bytes(s->value, s->len), true);
+            s->hosted->backend->ops->completed(
+                s->hosted->backend, s->op, s->status < 0 ? s->status : KOS_OK,
+                s->put || s->status < 0 ? kos_bytes(NULL, 0) : kos_bytes(s->value, s->len), true);
     }
     if (s->value)
         klp_wipe(s->value, s->len);
@@ -56,7 +58,9 @@ static bool name_ok(const char *name)
 {
     size_t n = 0;
     for (; name && name[n]; n++)
-        if (n >= 64 || !((name[n] >= 'a' && name[n] <= 'z') || (n > 0 && ((name[n] >= '0' && name[n] <= '9') || name[n] == '_' || name[n] == '-'))))
+        if (n >= 64 ||
+            !((name[n] >= 'a' && name[n] <= 'z') ||
+              (n > 0 && ((name[n] >= '0' && name[n] <= '9') || name[n] == '_' || name[n] == '-'))))
             return false;
     return n > 0;
 }
@@ -64,7 +68,9 @@ static bool name_ok(const char *name)
 static void submit(struct kos_hosted *hosted, const char *name, struct kos_bytes value, bool put, uint64_t op)
 {
     if (!name_ok(name) || value.len > KOS_HOSTED_SECRET_BYTES) {
-        kos_hosted_complete_text(hosted, op, KOS_E_INVALID, "a secret has a name of the form [a-z][a-z0-9_-]* with at most 64 characters, and at most 65536 bytes");
+        kos_hosted_complete_text(
+            hosted, op, KOS_E_INVALID,
+            "a secret has a name of the form [a-z][a-z0-9_-]* with at most 64 characters, and at most 65536 bytes");
         return;
     }
     struct kos_secret_op *s = kos_new(sizeof *s);

@@ -16,7 +16,8 @@ void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text)
         return;
     if (second != hosted->log_second) {
         if (hosted->logged > KOS_HOSTED_LOG_PER_S)
-            kos_log(env, KOS_LOG_NOTICE, hosted->name, "%llu more lines within a second are left out", (unsigned long long)(hosted->logged - KOS_HOSTED_LOG_PER_S));
+            kos_log(env, KOS_LOG_NOTICE, hosted->name, "%llu more lines within a second are left out",
+                    (unsigned long long)(hosted->logged - KOS_HOSTED_LOG_PER_S));
         hosted->log_second = second;
         hosted->logged = 0;
     }
@@ -68,7 +69,8 @@ static bool scan_one(void *arg, struct kos_bytes key, struct kos_bytes value)
     struct scan *scan = arg;
     size_t need = 2 * sizeof(uint32_t) + key.len + value.len;
     /* The first pair is given whatever its size, so that a scan always moves on. */
-    if (scan->left == 0 || (scan->out.len > 0 && scan->out.len + need > KOS_HOSTED_SCAN_BYTES) || kos_buf_reserve(&scan->out, need) < 0)
+    if (scan->left == 0 || (scan->out.len > 0 && scan->out.len + need > KOS_HOSTED_SCAN_BYTES) ||
+        kos_buf_reserve(&scan->out, need) < 0)
         return false;
     append_run(&scan->out, key);
     append_run(&scan->out, value);
@@ -76,15 +78,19 @@ static bool scan_one(void *arg, struct kos_bytes key, struct kos_bytes value)
     return true;
 }
 
-void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op)
+void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
+                            uint64_t op)
 {
     struct scan scan = { .left = limit };
     if (prefix.len > KOS_STATE_KEY_MAX || from.len > KOS_STATE_KEY_MAX || limit == 0) {
-        kos_hosted_complete_text(hosted, op, KOS_E_INVALID, "a scan of state takes a prefix and a beginning of at most 256 bytes, and a limit above 0");
+        kos_hosted_complete_text(
+            hosted, op, KOS_E_INVALID,
+            "a scan of state takes a prefix and a beginning of at most 256 bytes, and a limit above 0");
         return;
     }
     kos_buf_init(&scan.out, 2 * (size_t)KOS_HOSTED_SCAN_BYTES + KOS_STATE_KEY_MAX);
-    int32_t rc = kos_store_scan(hosted->hosting->store, hosted->space, prefix, from.len ? from : prefix, scan_one, &scan);
+    int32_t rc =
+        kos_store_scan(hosted->hosting->store, hosted->space, prefix, from.len ? from : prefix, scan_one, &scan);
     kos_hosted_complete(hosted, op, rc < 0 ? rc : KOS_OK, rc < 0 ? kos_bytes(NULL, 0) : kos_buf_bytes(&scan.out));
     kos_buf_fini(&scan.out);
 }
@@ -106,11 +112,13 @@ void kos_service_sign(struct kos_hosted *hosted, const char *key, struct kos_byt
     else if (klp_id_parse(kos_bytes_str(key), &id) >= 0)
         identity = kos_keys_find(keys, &id);
     if (!identity) {
-        kos_hosted_complete_text(hosted, op, KOS_E_NOTFOUND, "no key of this node has that name; it is \"node\" or the id of a local agent");
+        kos_hosted_complete_text(hosted, op, KOS_E_NOTFOUND,
+                                 "no key of this node has that name; it is \"node\" or the id of a local agent");
         return;
     }
     char *tag = kos_format("plugin/%s", hosted->name);
     int32_t rc = kos_identity_sign(identity, tag, body, signature);
     free(tag);
-    kos_hosted_complete(hosted, op, rc < 0 ? rc : KOS_OK, rc < 0 ? kos_bytes(NULL, 0) : kos_bytes(signature, sizeof signature));
+    kos_hosted_complete(hosted, op, rc < 0 ? rc : KOS_OK,
+                        rc < 0 ? kos_bytes(NULL, 0) : kos_bytes(signature, sizeof signature));
 }

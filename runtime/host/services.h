@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What plugins ask of the host, behind every backend: rights are checked, ids are counted, and what belongs to other rooms
- * is passed on. Backends call these when no other call of the runtime is under way. Private to host.
+ * What plugins ask of the host, behind every backend: rights are checked, ids are counted, and what belongs to other
+ * rooms is passed on. Backends call these when no other call of the runtime is under way. Private to host.
  */
 #ifndef KOS_HOST_SERVICES_H
 #define KOS_HOST_SERVICES_H
@@ -15,8 +15,8 @@
 #include "core/buf.h"
 
 enum kos_rights {
-    KOS_RIGHT_LISTEN = 1, KOS_RIGHT_CONNECT = 2, KOS_RIGHT_DEVICE = 4, KOS_RIGHT_NET = 8, KOS_RIGHT_SEND = 16, KOS_RIGHT_SIGN = 32,
-    KOS_RIGHT_AGENTS = 64, KOS_RIGHT_FILES = 128, KOS_RIGHT_EXEC = 256,
+    KOS_RIGHT_LISTEN = 1, KOS_RIGHT_CONNECT = 2, KOS_RIGHT_DEVICE = 4, KOS_RIGHT_NET = 8, KOS_RIGHT_SEND = 16,
+    KOS_RIGHT_SIGN = 32, KOS_RIGHT_AGENTS = 64, KOS_RIGHT_FILES = 128, KOS_RIGHT_EXEC = 256,
 };
 enum kos_hosted_state { KOS_HOSTED_LOADED = 1, KOS_HOSTED_RUNNING, KOS_HOSTED_STOPPING, KOS_HOSTED_FINISHED };
 enum { KOS_HOSTED_SCAN_BYTES = 1 << 20, KOS_HOSTED_SECRET_BYTES = 64 << 10, KOS_HOSTED_LOG_PER_S = 50 };
@@ -93,7 +93,8 @@ void kos_hosted_complete(struct kos_hosted *hosted, uint64_t op, int32_t status,
 void kos_hosted_complete_text(struct kos_hosted *hosted, uint64_t op, int32_t status, const char *text);
 
 /* rights.c */
-int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted, uint32_t *ret_rights, struct kos_error *ret_error);
+int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted,
+                         uint32_t *ret_rights, struct kos_error *ret_error);
 bool kos_hosted_may(struct kos_hosted *hosted, uint32_t right);
 
 /* wiring.c: which plugin takes which types, schemes and interfaces; two for one is an error that names both. */
@@ -106,7 +107,8 @@ struct kos_hosted *kos_wiring_for_address(struct kos_hosting *hosting, const cha
 void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text);
 void kos_service_complete(struct kos_hosted *hosted, uint64_t op, int32_t status);
 void kos_service_state_get(struct kos_hosted *hosted, struct kos_bytes key, uint64_t op);
-void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op);
+void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
+                            uint64_t op);
 void kos_service_sign(struct kos_hosted *hosted, const char *key, struct kos_bytes body, uint64_t op);
 /* secret.c */
 void kos_service_secret_get(struct kos_hosted *hosted, const char *name, uint64_t op);
@@ -122,7 +124,8 @@ void kos_service_tx_begin(struct kos_hosted *hosted, uint64_t tx);
 void kos_service_tx_put(struct kos_hosted *hosted, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
 void kos_service_tx_delete(struct kos_hosted *hosted, uint64_t tx, struct kos_bytes key);
 void kos_service_tx_send(struct kos_hosted *hosted, uint64_t tx, const struct kos_draft *draft);
-void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
+void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t tx, uint64_t message, int32_t verdict, int32_t error,
+                            const char *text, uint64_t retry_ms);
 void kos_service_tx_commit(struct kos_hosted *hosted, uint64_t tx, uint64_t op);
 void kos_service_tx_abort(struct kos_hosted *hosted, uint64_t tx);
 uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle);
@@ -141,7 +144,8 @@ size_t kos_links_count(const struct kos_hosted *hosted);
 /* sink.c */
 extern const struct kos_sink_ops kos_host_sink_ops;
 /* control.c */
-void kos_service_reply(struct kos_hosted *hosted, uint64_t call, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues);
+void kos_service_reply(struct kos_hosted *hosted, uint64_t call, int32_t status, struct kos_bytes parameters,
+                       const char *text, int32_t continues);
 void kos_service_event(struct kos_hosted *hosted, const char *event, struct kos_bytes detail);
 void kos_calls_drop(struct kos_hosted *hosted);
 size_t kos_calls_count(const struct kos_hosted *hosted);

@@ -108,7 +108,8 @@ static void t_state_get(const struct kos_host *host, struct kos_bytes key, uint6
     kos_service_state_get(hosted, key, op);
 }
 
-static void t_state_scan(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op)
+static void t_state_scan(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
+                         uint64_t op)
 {
     HOSTED(host);
     kos_service_state_scan(hosted, prefix, from, limit, op);
@@ -156,7 +157,8 @@ static void t_tx_send(const struct kos_host *host, uint64_t tx, const struct kos
     kos_service_tx_send(hosted, tx, draft);
 }
 
-static void t_tx_verdict(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+static void t_tx_verdict(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error,
+                         const char *text, uint64_t retry_ms)
 {
     HOSTED(host);
     kos_service_tx_verdict(hosted, tx, message, verdict, error, text, retry_ms);
@@ -218,7 +220,8 @@ static const struct kos_transport_host transport_host = {
 
 /* ---- kos.control.host/1 ---- */
 
-static void t_reply(const struct kos_host *host, uint64_t call, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues)
+static void t_reply(const struct kos_host *host, uint64_t call, int32_t status, struct kos_bytes parameters,
+                    const char *text, int32_t continues)
 {
     HOSTED(host);
     kos_service_reply(hosted, call, status, parameters, text, continues);
@@ -264,7 +267,8 @@ static void t_run_cancel(const struct kos_host *host, uint64_t run)
     kos_service_run_cancel(hosted, run);
 }
 
-static const struct kos_agents agents_table = { sizeof agents_table, t_by_id, t_by_name, t_run, t_run_credit, t_run_cancel };
+static const struct kos_agents agents_table = { sizeof agents_table, t_by_id,     t_by_name, t_run,
+                                                t_run_credit,        t_run_cancel };
 
 /* ---- features ---- */
 
@@ -277,17 +281,44 @@ static const void *t_feature(const struct kos_host *host, const char *name)
     if (strcmp(name, KOS_CONTROL_HOST) == 0)
         return kos_hosted_offers(hosted, KOS_CONTROL) ? &control_host : NULL;
     if (strcmp(name, KOS_AGENTS) == 0)
-        return hosted->rights & KOS_RIGHT_AGENTS && kos_hosted_offers(hosted, KOS_AGENTS_USER) && hosted->hosting->agents ? &agents_table : NULL;
+        return hosted->rights & KOS_RIGHT_AGENTS && kos_hosted_offers(hosted, KOS_AGENTS_USER) &&
+                hosted->hosting->agents
+            ? &agents_table
+            : NULL;
     return NULL;
 }
 
 void kos_local_table_init(struct kos_local *local)
 {
     local->table = (struct kos_host){
-        .size = sizeof local->table, .abi = KOS_ABI, .ctx = local, .feature = t_feature, .log = t_log, .now_ms = t_now_ms, .mono_ns = t_mono_ns,
-        .random = t_random, .timer_set = t_timer_set, .timer_stop = t_timer_stop, .watch = t_watch, .post = t_post, .complete = t_complete,
-        .stopped = t_stopped, .open = t_open, .open_cancel = t_open_cancel, .state_get = t_state_get, .state_scan = t_state_scan,
-        .secret_get = t_secret_get, .secret_put = t_secret_put, .sign = t_sign, .tx_begin = t_tx_begin, .tx_put = t_tx_put, .tx_delete = t_tx_delete,
-        .tx_send = t_tx_send, .tx_verdict = t_tx_verdict, .tx_commit = t_tx_commit, .tx_abort = t_tx_abort, .directory = local->backend.hosted->directory,
+        .size = sizeof local->table,
+        .abi = KOS_ABI,
+        .ctx = local,
+        .feature = t_feature,
+        .log = t_log,
+        .now_ms = t_now_ms,
+        .mono_ns = t_mono_ns,
+        .random = t_random,
+        .timer_set = t_timer_set,
+        .timer_stop = t_timer_stop,
+        .watch = t_watch,
+        .post = t_post,
+        .complete = t_complete,
+        .stopped = t_stopped,
+        .open = t_open,
+        .open_cancel = t_open_cancel,
+        .state_get = t_state_get,
+        .state_scan = t_state_scan,
+        .secret_get = t_secret_get,
+        .secret_put = t_secret_put,
+        .sign = t_sign,
+        .tx_begin = t_tx_begin,
+        .tx_put = t_tx_put,
+        .tx_delete = t_tx_delete,
+        .tx_send = t_tx_send,
+        .tx_verdict = t_tx_verdict,
+        .tx_commit = t_tx_commit,
+        .tx_abort = t_tx_abort,
+        .directory = local->backend.hosted->directory,
     };
 }

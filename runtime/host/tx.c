@@ -62,7 +62,8 @@ void kos_service_tx_begin(struct kos_hosted *hosted, uint64_t id)
     struct kos_host_tx *tx;
     HASH_FIND(hh, hosted->txs, &id, sizeof id, tx);
     if (id == 0 || tx) {
-        kos_hosted_broke(hosted, "began transaction %llu, which is %s", (unsigned long long)id, id ? "open already" : "no id");
+        kos_hosted_broke(hosted, "began transaction %llu, which is %s", (unsigned long long)id,
+                         id ? "open already" : "no id");
         return;
     }
     tx = kos_new(sizeof *tx);
@@ -113,7 +114,8 @@ void kos_service_tx_send(struct kos_hosted *hosted, uint64_t id, const struct ko
         kos_mesh_tx_send(tx->tx, hosted->name, &draft);
 }
 
-void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t id, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t id, uint64_t message, int32_t verdict, int32_t error,
+                            const char *text, uint64_t retry_ms)
 {
     struct kos_host_tx *tx = find(hosted, id);
     struct kos_held *held;
@@ -121,8 +123,10 @@ void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t id, uint64_t mes
     if (!tx)
         return;
     if (!held || held->tx) {
-        kos_hosted_broke(hosted, "gave a verdict about message %llu, which %s", (unsigned long long)message, held ? "has one already" : "it does not hold");
-        fail(tx, held ? KOS_E_STATE : KOS_E_NOTFOUND, held ? "the message has a verdict already" : "the plugin does not hold that message");
+        kos_hosted_broke(hosted, "gave a verdict about message %llu, which %s", (unsigned long long)message,
+                         held ? "has one already" : "it does not hold");
+        fail(tx, held ? KOS_E_STATE : KOS_E_NOTFOUND,
+             held ? "the message has a verdict already" : "the plugin does not hold that message");
     } else if (verdict < KOS_ACCEPT || verdict > KOS_DEFER || (verdict == KOS_REJECT && error >= 0)) {
         fail(tx, KOS_E_INVALID, "a verdict is accept, reject with an error below 0, or defer");
     } else if (tx->error.code == KOS_OK) {

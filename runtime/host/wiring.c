@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who takes what: message types, address schemes, control interfaces. Two plugins for one are an error that names both. */
+ * Who takes what: message types, address schemes, control interfaces. Two plugins for one are an error that names
+ * both. */
 #include <stdlib.h>
 
 #include "host/services.h"
@@ -18,7 +19,8 @@ int32_t kos_wiring_types(struct kos_hosted *hosted, const char *const *wired, st
     for (const char *const *type = wired; type && *type; type++)
         if (!list_has(declared, *type)) {
             char *known = json_dumps(declared, JSON_COMPACT);
-            int32_t rc = kos_fail(ret_error, KOS_E_POLICY, "%s: types: plugin %s does not take %s; it takes %s", hosted->place, hosted->name, *type, known ? known : "none");
+            int32_t rc = kos_fail(ret_error, KOS_E_POLICY, "%s: types: plugin %s does not take %s; it takes %s",
+                                  hosted->place, hosted->name, *type, known ? known : "none");
             free(known);
             return rc;
         }
@@ -46,7 +48,8 @@ static bool takes(const struct kos_hosted *hosted, const char *type)
 
 static bool same_interface(const struct kos_hosted *a, const struct kos_hosted *b)
 {
-    const char *one = json_string_value(json_object_get(a->description, "interface")), *other = json_string_value(json_object_get(b->description, "interface"));
+    const char *one = json_string_value(json_object_get(a->description, "interface")),
+               *other = json_string_value(json_object_get(b->description, "interface"));
     return one && other && strcmp(one, other) == 0;
 }
 
@@ -54,15 +57,22 @@ static int32_t check_pair(const struct kos_hosted *a, const struct kos_hosted *b
 {
     for (const char *const *type = a->types; type && *type; type++)
         if (takes(b, *type))
-            return kos_fail(ret_error, KOS_E_POLICY, "%s: plugins %s (%s) and %s both take messages of type %s; say in one of them, by types = [...], which it is to take", b->place, a->name, a->place, b->name, *type);
+            return kos_fail(ret_error, KOS_E_POLICY,
+                            "%s: plugins %s (%s) and %s both take messages of type %s; say in one of them, by types = "
+                            "[...], which it is to take",
+                            b->place, a->name, a->place, b->name, *type);
     const json_t *schemes = json_object_get(a->description, "schemes");
     for (size_t i = 0; i < json_array_size(schemes); i++) {
         const char *scheme = json_string_value(json_array_get(schemes, i));
         if (list_has(json_object_get(b->description, "schemes"), scheme))
-            return kos_fail(ret_error, KOS_E_POLICY, "%s: plugins %s (%s) and %s both serve addresses of the form %s://; remove one of them", b->place, a->name, a->place, b->name, scheme);
+            return kos_fail(ret_error, KOS_E_POLICY,
+                            "%s: plugins %s (%s) and %s both serve addresses of the form %s://; remove one of them",
+                            b->place, a->name, a->place, b->name, scheme);
     }
     if (same_interface(a, b))
-        return kos_fail(ret_error, KOS_E_POLICY, "%s: plugins %s (%s) and %s both bring the control interface %s; remove one of them", b->place, a->name, a->place, b->name, json_string_value(json_object_get(a->description, "interface")));
+        return kos_fail(ret_error, KOS_E_POLICY,
+                        "%s: plugins %s (%s) and %s both bring the control interface %s; remove one of them", b->place,
+                        a->name, a->place, b->name, json_string_value(json_object_get(a->description, "interface")));
     return KOS_OK;
 }
 

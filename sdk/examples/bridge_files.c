@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A bridge: a directory of files as the other network. What is delivered becomes DIRECTORY/DESTINATION/ID.json; each file of
- * DIRECTORY/in, read in the order of names, becomes a message to `target`. The file's name is its key there and the cursor,
- * so nothing is taken twice and nothing is left out, whichever side crashes when.
+ * A bridge: a directory of files as the other network. What is delivered becomes DIRECTORY/DESTINATION/ID.json; each
+ * file of DIRECTORY/in, read in the order of names, becomes a message to `target`. The file's name is its key there and
+ * the cursor, so nothing is taken twice and nothing is left out, whichever side crashes when.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -62,7 +62,8 @@ static bool next_name(struct files *f, const char *in)
     DIR *dir = opendir(in);
     f->name[0] = '\0';
     for (struct dirent *entry; dir && (entry = readdir(dir));)
-        if (entry->d_name[0] != '.' && strcmp(entry->d_name, f->cursor) > 0 && (!f->name[0] || strcmp(entry->d_name, f->name) < 0))
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, f->cursor) > 0 &&
+            (!f->name[0] || strcmp(entry->d_name, f->name) < 0))
             snprintf(f->name, sizeof f->name, "%s", entry->d_name);
     if (dir)
         closedir(dir);
@@ -80,8 +81,15 @@ static void look(struct files *f)
     size_t len = file ? fread(text, 1, FILE_MAX, file) : 0;
     if (file)
         fclose(file);
-    struct kos_foreign foreign = { .size = sizeof foreign, .origin = origin, .key = f->name, .cursor = kos_bytes_str(f->name), .foreign_author = "" };
-    foreign.draft = (struct kos_draft){ .size = sizeof foreign.draft, .klass = 2, .type = f->type, .target = f->target, .payload = kos_bytes(text, len), .expires_in_ms = 86400000 };
+    struct kos_foreign foreign = {
+        .size = sizeof foreign, .origin = origin, .key = f->name, .cursor = kos_bytes_str(f->name), .foreign_author = ""
+    };
+    foreign.draft = (struct kos_draft){ .size = sizeof foreign.draft,
+                                        .klass = 2,
+                                        .type = f->type,
+                                        .target = f->target,
+                                        .payload = kos_bytes(text, len),
+                                        .expires_in_ms = 86400000 };
     f->injecting = true;
     f->bridge->inject(f->host, &foreign, ++f->op);
     free(text);
@@ -123,7 +131,8 @@ static void timer(void *self, uint64_t id)
 
 /* ---- life ---- */
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     struct files *f = calloc(1, sizeof *f);
     if (!f)
@@ -151,15 +160,24 @@ static void stop(void *self)
     f->host->stopped(f->host); /* an inject under way is dropped; its file is taken again, and recognised by its key */
 }
 
-#define TEXT(name_, fallback_, summary_) \
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_STRING, .name = (name_), .fallback = (fallback_), .summary = (summary_) }
+#define TEXT(name_, fallback_, summary_)                                                                               \
+    &(const struct kos_setting)                                                                                        \
+    {                                                                                                                  \
+        .size = sizeof(struct kos_setting), .type = KOS_SETTING_STRING, .name = (name_), .fallback = (fallback_),      \
+        .summary = (summary_)                                                                                          \
+    }
 
 static const struct kos_bridge bridge = { sizeof bridge, deliver, resume };
 static const struct kos_setting *const settings[] = {
     TEXT("directory", NULL, "where the files are"),
     TEXT("target", NULL, "klp:// address that files of DIRECTORY/in become messages to"),
     TEXT("type", "BROADCAST_ANNOUNCE", "message type they become"),
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_DURATION, .name = "interval", .fallback = "1s", .min = 10, .max = 3600000,
+    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_DURATION,
+                                 .name = "interval",
+                                 .fallback = "1s",
+                                 .min = 10,
+                                 .max = 3600000,
                                  .summary = "how often to look for new files" },
     NULL,
 };
@@ -173,7 +191,19 @@ static const struct kos_feature *const features[] = {
 };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
-    .size = sizeof kos_plugin_v1, .abi = KOS_ABI, .id = "org.kos.example.file_bridge", .name = "file_bridge", .version = "1.0.0",
-    .summary = "joins kos to a directory of files", .settings = settings, .rights = rights, .features = features,
-    .init = init, .start = start, .stop = stop, .fini = free, .completed = completed, .timer = timer,
+    .size = sizeof kos_plugin_v1,
+    .abi = KOS_ABI,
+    .id = "org.kos.example.file_bridge",
+    .name = "file_bridge",
+    .version = "1.0.0",
+    .summary = "joins kos to a directory of files",
+    .settings = settings,
+    .rights = rights,
+    .features = features,
+    .init = init,
+    .start = start,
+    .stop = stop,
+    .fini = free,
+    .completed = completed,
+    .timer = timer,
 };

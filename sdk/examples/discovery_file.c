@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A discovery service: a directory that several nodes share. Each announces itself by one file, ADDRESSES (a line each), an
- * empty line, RECORD; a find reads them all, and a timer looks for new ones unasked. The service judges nothing: records
- * are signed, and the host checks them.
+ * A discovery service: a directory that several nodes share. Each announces itself by one file, ADDRESSES (a line
+ * each), an empty line, RECORD; a find reads them all, and a timer looks for new ones unasked. The service judges
+ * nothing: records are signed, and the host checks them.
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -39,7 +39,8 @@ static void tell(struct files *f, uint64_t op, const char *name)
             addresses[count++] = at;
         }
         if (*at == '\n' && count > 0)
-            f->events->found(f->host, op, kos_bytes(at + 1, len - (size_t)(at + 1 - text)), addresses, 3 * f->interval_ms);
+            f->events->found(f->host, op, kos_bytes(at + 1, len - (size_t)(at + 1 - text)), addresses,
+                             3 * f->interval_ms);
     }
     free(text);
 }
@@ -98,14 +99,16 @@ static void find_cancel(void *self, uint64_t op)
     (void)op;
 }
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     static const char digits[] = "0123456789abcdef";
     const struct kos_discovery_host *events = host->feature(host, KOS_DISCOVERY_HOST);
     const char *directory = kos_conf_text(conf, "directory");
     uint8_t random[16];
     if (access(directory, R_OK | W_OK | X_OK) != 0)
-        return kos_fail(ret_error, KOS_E_CONFIG, "the directory %s is not there or may not be read and written", directory);
+        return kos_fail(ret_error, KOS_E_CONFIG, "the directory %s is not there or may not be read and written",
+                        directory);
     struct files *f = calloc(1, sizeof *f);
     if (!f)
         return kos_fail(ret_error, KOS_E_NOMEM, "there is no memory for the file discovery");
@@ -149,8 +152,16 @@ static void stop(void *self)
 
 static const struct kos_discovery discovery = { sizeof discovery, announce, withdraw, find, find_cancel };
 static const struct kos_setting *const settings[] = {
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_STRING, .name = "directory", .summary = "directory that the nodes share" },
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_DURATION, .name = "interval", .fallback = "10s", .min = 10, .max = 3600000,
+    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_STRING,
+                                 .name = "directory",
+                                 .summary = "directory that the nodes share" },
+    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_DURATION,
+                                 .name = "interval",
+                                 .fallback = "10s",
+                                 .min = 10,
+                                 .max = 3600000,
                                  .summary = "how often to look for new files" },
     NULL,
 };
@@ -160,7 +171,17 @@ static const struct kos_feature *const features[] = {
 };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
-    .size = sizeof kos_plugin_v1, .abi = KOS_ABI, .id = "org.kos.example.file_discovery", .name = "file_discovery", .version = "1.0.0",
-    .summary = "finds nodes by files in a shared directory", .settings = settings, .features = features,
-    .init = init, .start = start, .stop = stop, .fini = free, .timer = timer,
+    .size = sizeof kos_plugin_v1,
+    .abi = KOS_ABI,
+    .id = "org.kos.example.file_discovery",
+    .name = "file_discovery",
+    .version = "1.0.0",
+    .summary = "finds nodes by files in a shared directory",
+    .settings = settings,
+    .features = features,
+    .init = init,
+    .start = start,
+    .stop = stop,
+    .fini = free,
+    .timer = timer,
 };

@@ -30,7 +30,8 @@ static struct {
 static const struct kos_plugin *load(const char *name)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/sdk/examples/.libs/%s.so", getenv("KOS_BUILDDIR") ? getenv("KOS_BUILDDIR") : ".", name);
+    snprintf(path, sizeof path, "%s/sdk/examples/.libs/%s.so", getenv("KOS_BUILDDIR") ? getenv("KOS_BUILDDIR") : ".",
+             name);
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     ck_assert_msg(handle != NULL, "%s", dlerror());
     const struct kos_plugin *plugin = dlsym(handle, "kos_plugin_v1");
@@ -80,7 +81,8 @@ static void on_verdict(void *arg, uint64_t message, int32_t verdict, int32_t err
 
 /* ---- tables of the host ---- */
 
-static void found(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses, uint64_t ttl_ms)
+static void found(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses,
+                  uint64_t ttl_ms)
 {
     (void)host;
     (void)op;
@@ -103,7 +105,8 @@ static void inject(const struct kos_host *host, const struct kos_foreign *foreig
     t.op = op;
     snprintf(t.key, sizeof t.key, "%s", foreign->key);
     snprintf(t.cursor, sizeof t.cursor, "%.*s", (int)foreign->cursor.len, (const char *)foreign->cursor.data);
-    snprintf(t.payload, sizeof t.payload, "%.*s", (int)foreign->draft.payload.len, (const char *)foreign->draft.payload.data);
+    snprintf(t.payload, sizeof t.payload, "%.*s", (int)foreign->draft.payload.len,
+             (const char *)foreign->draft.payload.data);
 }
 static const struct kos_bridge_host bridge_host = { sizeof bridge_host, inject };
 
@@ -149,16 +152,21 @@ static void link_down(const struct kos_host *host, uint64_t link, int32_t status
     t.status = status;
     t.downs++;
 }
-static const struct kos_transport_host transport_host = { sizeof transport_host, endpoint_up, endpoint_down, link_up, link_received, link_credit, link_down };
+static const struct kos_transport_host transport_host = { sizeof transport_host, endpoint_up, endpoint_down, link_up,
+                                                          link_received,         link_credit, link_down };
 
 static const void *feature(void *arg, const char *name)
 {
     (void)arg;
-    return strcmp(name, KOS_TRANSPORT_HOST) == 0 ? (const void *)&transport_host : strcmp(name, KOS_DISCOVERY_HOST) == 0 ? (const void *)&discovery_host :
-        strcmp(name, KOS_BRIDGE_HOST) == 0 ? (const void *)&bridge_host : NULL;
+    return strcmp(name, KOS_TRANSPORT_HOST) == 0 ? (const void *)&transport_host
+        : strcmp(name, KOS_DISCOVERY_HOST) == 0  ? (const void *)&discovery_host
+        : strcmp(name, KOS_BRIDGE_HOST) == 0     ? (const void *)&bridge_host
+                                                 : NULL;
 }
 
-static const struct poll_host_hooks hooks = { .feature = feature, .complete = on_complete, .send = on_send, .verdict = on_verdict };
+static const struct poll_host_hooks hooks = {
+    .feature = feature, .complete = on_complete, .send = on_send, .verdict = on_verdict
+};
 
 static void *begin(const struct kos_plugin *plugin, const char *const *settings)
 {
@@ -205,8 +213,16 @@ START_TEST(test_handler)
     const struct kos_plugin *plugin = load("handler_ping");
     const struct kos_handler *handler = table(plugin, KOS_HANDLER);
     void *self = begin(plugin, NULL);
-    struct kos_message m = { .size = sizeof m, .klass = 1, .id = { 7 }, .source_id = { 9 }, .type = "PING", .source = "klp://node.laptop.kai",
-                             .target = "klp://node.home.kai", .trace = "", .source_name = "laptop", .payload = kos_bytes_str("{\"n\":1}") };
+    struct kos_message m = { .size = sizeof m,
+                             .klass = 1,
+                             .id = { 7 },
+                             .source_id = { 9 },
+                             .type = "PING",
+                             .source = "klp://node.laptop.kai",
+                             .target = "klp://node.home.kai",
+                             .trace = "",
+                             .source_name = "laptop",
+                             .payload = kos_bytes_str("{\"n\":1}") };
     handler->handle(self, 2, &m);
     ck_assert_int_eq(t.sends, 1);
     ck_assert_str_eq(t.type, "PONG");
@@ -292,7 +308,12 @@ START_TEST(test_bridge)
     const struct kos_plugin *plugin = load("bridge_files");
     const struct kos_bridge *bridge = table(plugin, KOS_BRIDGE);
     void *self = begin(plugin, (const char *const[]){ setting, "target=klp://node.home.kai", "interval=10", NULL });
-    struct kos_message m = { .size = sizeof m, .id = { 0xab }, .type = "BROADCAST_ANNOUNCE", .source = "", .target = "", .payload = kos_bytes_str("{\"text\":\"hi\"}") };
+    struct kos_message m = { .size = sizeof m,
+                             .id = { 0xab },
+                             .type = "BROADCAST_ANNOUNCE",
+                             .source = "",
+                             .target = "",
+                             .payload = kos_bytes_str("{\"text\":\"hi\"}") };
     bridge->deliver(self, 3, &m, "out");
     ck_assert_int_eq(t.status, KOS_OK);
     snprintf(path, sizeof path, "%s/out/ab000000000000000000000000000000.json", dir);
@@ -346,8 +367,15 @@ START_TEST(test_vector)
     struct kos_item items[3];
     const struct kos_item *list[3];
     for (size_t i = 0; i < 3; i++) {
-        items[i] = (struct kos_item){ .size = sizeof *items, .id = kos_bytes_str(i == 0 ? "zero" : i == 1 ? "far" : "near"), .version = 1, .vector = at[i],
-                                      .metadata = kos_bytes_str(i == 1 ? "{\"lang\":\"de\",\"n\":[1,2]}" : "{\"lang\":\"en\"}"), .digest = { (uint8_t)(i + 1) } };
+        items[i] = (struct kos_item){ .size = sizeof *items,
+                                      .id = kos_bytes_str(i == 0       ? "zero"
+                                                              : i == 1 ? "far"
+                                                                       : "near"),
+                                      .version = 1,
+                                      .vector = at[i],
+                                      .metadata =
+                                          kos_bytes_str(i == 1 ? "{\"lang\":\"de\",\"n\":[1,2]}" : "{\"lang\":\"en\"}"),
+                                      .digest = { (uint8_t)(i + 1) } };
         list[i] = &items[i];
     }
     v->open(self, 3, 1, "test", &space);
@@ -387,7 +415,12 @@ START_TEST(test_vector)
     v->fingerprint(self, 15, 1, from, to);
     ck_assert_uint_eq(t.result_len, 40);
 
-    struct kos_item gone = { .size = sizeof gone, .flags = 1, .id = kos_bytes_str("near"), .version = 2, .metadata = kos_bytes_str("{}"), .digest = { 9 } };
+    struct kos_item gone = { .size = sizeof gone,
+                             .flags = 1,
+                             .id = kos_bytes_str("near"),
+                             .version = 2,
+                             .metadata = kos_bytes_str("{}"),
+                             .digest = { 9 } };
     list[0] = &gone;
     v->upsert(self, 17, 1, list, 1);
     q.filter = kos_bytes(NULL, 0);

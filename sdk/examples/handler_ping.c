@@ -14,7 +14,8 @@ struct ping {
     int64_t expires_ms;
 };
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     struct ping *p = calloc(1, sizeof *p);
     if (!p)
@@ -35,8 +36,13 @@ static void handle(void *self, uint64_t message, const struct kos_message *m)
 {
     struct ping *p = self;
     uint64_t tx = ++p->next;
-    struct kos_draft pong = { .size = sizeof pong, .klass = m->klass, .type = "PONG", .target = m->source, .payload = m->payload,
-                              .expires_in_ms = p->expires_ms, .trace = m->trace };
+    struct kos_draft pong = { .size = sizeof pong,
+                              .klass = m->klass,
+                              .type = "PONG",
+                              .target = m->source,
+                              .payload = m->payload,
+                              .expires_in_ms = p->expires_ms,
+                              .trace = m->trace };
     p->host->random(p->host, pong.id, sizeof pong.id);
     memcpy(pong.reply_to, m->id, sizeof pong.reply_to);
     memcpy(pong.target_id, m->source_id, sizeof pong.target_id);
@@ -70,7 +76,12 @@ static void stop(void *self)
 static const char *const types[] = { "PING", NULL };
 static const struct kos_handler handler = { .size = sizeof handler, .types = types, .handle = handle };
 static const struct kos_setting *const settings[] = {
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_DURATION, .name = "expires", .fallback = "60s", .min = 1000, .max = 86400000,
+    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_DURATION,
+                                 .name = "expires",
+                                 .fallback = "60s",
+                                 .min = 1000,
+                                 .max = 86400000,
                                  .summary = "how long a PONG may be under way" },
     NULL,
 };
@@ -84,6 +95,18 @@ static const struct kos_feature *const features[] = {
 };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
-    .size = sizeof kos_plugin_v1, .abi = KOS_ABI, .id = "org.kos.example.ping", .name = "ping", .version = "1.0.0", .summary = "answers PING with PONG",
-    .settings = settings, .rights = rights, .features = features, .init = init, .start = start, .stop = stop, .fini = free, .completed = completed,
+    .size = sizeof kos_plugin_v1,
+    .abi = KOS_ABI,
+    .id = "org.kos.example.ping",
+    .name = "ping",
+    .version = "1.0.0",
+    .summary = "answers PING with PONG",
+    .settings = settings,
+    .rights = rights,
+    .features = features,
+    .init = init,
+    .start = start,
+    .stop = stop,
+    .fini = free,
+    .completed = completed,
 };

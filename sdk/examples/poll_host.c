@@ -321,11 +321,13 @@ static void append_run(struct event *e, const uint8_t *data, size_t len)
     e->len += sizeof n + len;
 }
 
-static void state_scan(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op)
+static void state_scan(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
+                       uint64_t op)
 {
     struct poll_host *h = self_of(host);
     struct event *e = queue(h, EVENT_COMPLETED, op, KOS_OK);
-    for (size_t i = lower_bound(h, compare(from, prefix) > 0 ? from : prefix); i < h->state_count && limit > 0; i++, limit--) {
+    for (size_t i = lower_bound(h, compare(from, prefix) > 0 ? from : prefix); i < h->state_count && limit > 0;
+         i++, limit--) {
         const struct pair *p = &h->states[i];
         if (p->key_len < prefix.len || (prefix.len && memcmp(p->key, prefix.data, prefix.len) != 0))
             break;
@@ -374,7 +376,8 @@ static void tx_send(const struct kos_host *host, uint64_t tx, const struct kos_d
     s->draft.trace = NULL;
 }
 
-static void tx_verdict(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+static void tx_verdict(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error,
+                       const char *text, uint64_t retry_ms)
 {
     struct step *s = step(self_of(host), tx, STEP_VERDICT);
     (void)retry_ms;
@@ -469,9 +472,13 @@ static bool make_conf(struct poll_host *h, const char *const *settings, struct k
             kos_fail(ret_error, KOS_E_CONFIG, "the setting %s is required", (*s)->name);
             return false;
         }
-        bool textual = (*s)->type == KOS_SETTING_STRING || (*s)->type == KOS_SETTING_SECRET || (*s)->type == KOS_SETTING_TABLE;
+        bool textual =
+            (*s)->type == KOS_SETTING_STRING || (*s)->type == KOS_SETTING_SECRET || (*s)->type == KOS_SETTING_TABLE;
         h->texts[count] = strdup(textual ? text : "");
-        h->values[count] = (struct kos_value){ .size = sizeof *h->values, .name = (*s)->name, .number = textual ? 0 : number_of(text), .text = h->texts[count] };
+        h->values[count] = (struct kos_value){ .size = sizeof *h->values,
+                                               .name = (*s)->name,
+                                               .number = textual ? 0 : number_of(text),
+                                               .text = h->texts[count] };
         h->value_list[count] = &h->values[count];
     }
     h->conf = (struct kos_conf){ .size = sizeof h->conf, .values = h->value_list };
@@ -481,11 +488,33 @@ static bool make_conf(struct poll_host *h, const char *const *settings, struct k
 /* ---- life ---- */
 
 static const struct kos_host services = {
-    .size = sizeof services, .abi = KOS_ABI, .feature = feature, .log = log_line, .now_ms = now_ms, .mono_ns = mono_ns,
-    .random = random_bytes, .timer_set = timer_set, .timer_stop = timer_stop, .watch = watch, .post = post,
-    .complete = complete, .stopped = stopped, .open = open_what, .open_cancel = open_cancel, .state_get = state_get,
-    .state_scan = state_scan, .secret_get = secret_get, .secret_put = secret_put, .sign = sign, .tx_begin = tx_begin,
-    .tx_put = tx_put, .tx_delete = tx_delete, .tx_send = tx_send, .tx_verdict = tx_verdict, .tx_commit = tx_commit, .tx_abort = tx_abort,
+    .size = sizeof services,
+    .abi = KOS_ABI,
+    .feature = feature,
+    .log = log_line,
+    .now_ms = now_ms,
+    .mono_ns = mono_ns,
+    .random = random_bytes,
+    .timer_set = timer_set,
+    .timer_stop = timer_stop,
+    .watch = watch,
+    .post = post,
+    .complete = complete,
+    .stopped = stopped,
+    .open = open_what,
+    .open_cancel = open_cancel,
+    .state_get = state_get,
+    .state_scan = state_scan,
+    .secret_get = secret_get,
+    .secret_put = secret_put,
+    .sign = sign,
+    .tx_begin = tx_begin,
+    .tx_put = tx_put,
+    .tx_delete = tx_delete,
+    .tx_send = tx_send,
+    .tx_verdict = tx_verdict,
+    .tx_commit = tx_commit,
+    .tx_abort = tx_abort,
 };
 
 static void release(struct poll_host *h)
@@ -501,7 +530,8 @@ static void release(struct poll_host *h)
     free(h);
 }
 
-struct poll_host *poll_host_new(const struct kos_plugin *plugin, const char *const *settings, const struct poll_host_hooks *hooks, void *arg, struct kos_error *ret_error)
+struct poll_host *poll_host_new(const struct kos_plugin *plugin, const char *const *settings,
+                                const struct poll_host_hooks *hooks, void *arg, struct kos_error *ret_error)
 {
     struct poll_host *h = calloc(1, sizeof *h);
     if (!h || pipe2(h->posts, O_NONBLOCK | O_CLOEXEC) != 0)
@@ -607,7 +637,8 @@ bool poll_host_run(struct poll_host *h, int wait_ms)
         while (now < h->watch_count && h->watches[now].fd != fds[i].fd)
             now++;
         short want = now < h->watch_count ? h->watches[now].events : 0, got = fds[i].revents;
-        int32_t events = (want & POLLIN && got & (POLLIN | POLLERR | POLLHUP) ? KOS_IO_READ : 0) | (want & POLLOUT && got & (POLLOUT | POLLERR | POLLHUP) ? KOS_IO_WRITE : 0);
+        int32_t events = (want & POLLIN && got & (POLLIN | POLLERR | POLLHUP) ? KOS_IO_READ : 0) |
+            (want & POLLOUT && got & (POLLOUT | POLLERR | POLLHUP) ? KOS_IO_WRITE : 0);
         if (events)
             h->plugin->ready(h->self, fds[i].fd, events);
     }

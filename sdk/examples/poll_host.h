@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A host small enough to read, for unit tests of plugins: one plugin, poll(2), state in memory. It keeps the rules that
- * kosd keeps (never a call into the plugin inside a call of the plugin, nothing after `stopped`), so a plugin that works
- * here lives by the same contract there. It grants every right.
+ * kosd keeps (never a call into the plugin inside a call of the plugin, nothing after `stopped`), so a plugin that
+ * works here lives by the same contract there. It grants every right.
  */
 #ifndef KOS_EXAMPLES_POLL_HOST_H
 #define KOS_EXAMPLES_POLL_HOST_H
@@ -23,7 +23,8 @@ struct poll_host_hooks {
 
 /* Calls init with the declared defaults and `settings` over them ("links=2", NULL-terminated; NULL: none). NULL when a
  * setting or init fails, with the reason. */
-struct poll_host *poll_host_new(const struct kos_plugin *plugin, const char *const *settings, const struct poll_host_hooks *hooks, void *arg, struct kos_error *ret_error);
+struct poll_host *poll_host_new(const struct kos_plugin *plugin, const char *const *settings,
+                                const struct poll_host_hooks *hooks, void *arg, struct kos_error *ret_error);
 void *poll_host_self(struct poll_host *host);
 void *poll_host_arg(const struct kos_host *host);       /* from within tables that `feature` returned */
 const struct kos_host *poll_host_table(struct poll_host *host);

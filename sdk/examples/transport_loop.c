@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A transport: links within one process. loop://NAME is listened on and dialled; each link is a pair of ends, and each end
- * keeps what the other sent until the host gives it credit. Shows ids, credits and ends; moves no byte outside.
+ * A transport: links within one process. loop://NAME is listened on and dialled; each link is a pair of ends, and each
+ * end keeps what the other sent until the host gives it credit. Shows ids, credits and ends; moves no byte outside.
  */
 #include <stdlib.h>
 #include <kos/plugin.h>
@@ -74,7 +74,8 @@ static void listen_on(void *self, uint64_t id, const char *address)
             return;
         }
     }
-    l->events->endpoint_down(l->host, id, KOS_E_LIMIT, "there are 16 endpoints at most, with names of at most 63 bytes");
+    l->events->endpoint_down(l->host, id, KOS_E_LIMIT,
+                             "there are 16 endpoints at most, with names of at most 63 bytes");
 }
 
 static void endpoint_close(void *self, uint64_t id)
@@ -101,15 +102,19 @@ static void dial(void *self, uint64_t id, const char *address)
     if (!to || !far) {
         if (near)
             near->id = 0;
-        l->events->link_down(l->host, id, to ? KOS_E_LIMIT : KOS_E_UNREACHABLE, to ? "there are 64 ends at most" : "nobody listens under this name");
+        l->events->link_down(l->host, id, to ? KOS_E_LIMIT : KOS_E_UNREACHABLE,
+                             to ? "there are 64 ends at most" : "nobody listens under this name");
         return;
     }
     far->id = l->next_odd;
     l->next_odd += 2;
     near->other = far;
     far->other = near;
-    struct kos_link_info info = { .size = sizeof info, .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED, .send_window_bytes = WINDOW,
-                                  .local = "", .remote = address };
+    struct kos_link_info info = { .size = sizeof info,
+                                  .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED,
+                                  .send_window_bytes = WINDOW,
+                                  .local = "",
+                                  .remote = address };
     l->events->link_up(l->host, id, 0, &info);
     info.local = address;
     info.remote = "";
@@ -158,13 +163,15 @@ static void link_close(void *self, uint64_t id, int32_t flush)
         down(l, other, KOS_E_CLOSED, "the other end closed");
 }
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     (void)conf;
     const struct kos_transport_host *events = host->feature(host, KOS_TRANSPORT_HOST);
     struct loop *l = events ? calloc(1, sizeof *l) : NULL;
     if (!l)
-        return kos_fail(ret_error, events ? KOS_E_NOMEM : KOS_E_UNSUPPORTED, "this host serves no transports, or has no memory");
+        return kos_fail(ret_error, events ? KOS_E_NOMEM : KOS_E_UNSUPPORTED,
+                        "this host serves no transports, or has no memory");
     l->host = host;
     l->events = events;
     l->next_odd = 1;
@@ -190,13 +197,23 @@ static void stop(void *self)
 }
 
 static const char *const schemes[] = { "loop", NULL };
-static const struct kos_transport transport = { sizeof transport, schemes, listen_on, endpoint_close, dial, send_on, credit, link_close };
+static const struct kos_transport transport = { sizeof transport, schemes, listen_on, endpoint_close, dial,
+                                                send_on,          credit,  link_close };
 static const struct kos_feature *const features[] = {
     &(const struct kos_feature){ sizeof(struct kos_feature), KOS_TRANSPORT, &transport },
     NULL,
 };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
-    .size = sizeof kos_plugin_v1, .abi = KOS_ABI, .id = "org.kos.example.loop", .name = "loop", .version = "1.0.0", .summary = "links within one process",
-    .features = features, .init = init, .start = start, .stop = stop, .fini = free,
+    .size = sizeof kos_plugin_v1,
+    .abi = KOS_ABI,
+    .id = "org.kos.example.loop",
+    .name = "loop",
+    .version = "1.0.0",
+    .summary = "links within one process",
+    .features = features,
+    .init = init,
+    .start = start,
+    .stop = stop,
+    .fini = free,
 };

@@ -102,7 +102,8 @@ static void open_collection(void *self, uint64_t op, uint64_t id, const char *na
     uint64_t count = 0;
     struct collection *c = collection_of(b, 0);
     (void)name; /* nothing is kept, so nothing is found under a name */
-    if (!c || space->dimension == 0 || space->dimension > DIMENSION_MAX || space->metric < KOS_METRIC_L2 || space->metric > KOS_METRIC_COSINE) {
+    if (!c || space->dimension == 0 || space->dimension > DIMENSION_MAX || space->metric < KOS_METRIC_L2 ||
+        space->metric > KOS_METRIC_COSINE) {
         complete(b, op, c ? KOS_E_INVALID : KOS_E_LIMIT, NULL);
         return;
     }
@@ -124,7 +125,8 @@ static void close_collection(void *self, uint64_t op, uint64_t id)
 
 static bool acceptable(const struct collection *c, const struct kos_item *i)
 {
-    return i->id.len > 0 && i->id.len <= ID_MAX && i->metadata.len <= METADATA_MAX && (i->flags & 1 || i->vector) && c->space.dimension > 0;
+    return i->id.len > 0 && i->id.len <= ID_MAX && i->metadata.len <= METADATA_MAX && (i->flags & 1 || i->vector) &&
+        c->space.dimension > 0;
 }
 
 static void *copy(const void *data, size_t len)
@@ -153,8 +155,12 @@ static bool take(struct collection *c, const struct kos_item *from)
         if (!c->items)
             abort();
     }
-    made = (struct item){ .id = copy(from->id.data, from->id.len), .id_len = from->id.len, .version = from->version, .flags = from->flags & 1,
-                          .metadata = copy(from->metadata.data, from->metadata.len), .metadata_len = from->metadata.len };
+    made = (struct item){ .id = copy(from->id.data, from->id.len),
+                          .id_len = from->id.len,
+                          .version = from->version,
+                          .flags = from->flags & 1,
+                          .metadata = copy(from->metadata.data, from->metadata.len),
+                          .metadata_len = from->metadata.len };
     memcpy(made.digest, from->digest, sizeof made.digest);
     if (!(from->flags & 1))
         made.vector = copy(from->vector, c->space.dimension * sizeof(float));
@@ -354,14 +360,16 @@ static void stats(void *self, uint64_t op, uint64_t id)
 {
     struct collection *c = collection_of(self, id);
     struct out o = { 0 };
-    char text[64];
-    put(&o, text, (size_t)snprintf(text, sizeof text, "{\"items\":%zu}", c ? c->count : 0));
+    char text[64] = "";
+    snprintf(text, sizeof text, "{\"items\":%zu}", c ? c->count : 0);
+    put(&o, text, strlen(text));
     complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, &o);
 }
 
 /* ---- life ---- */
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     struct brute *b = calloc(1, sizeof *b);
     if (!b)
@@ -385,9 +393,16 @@ static void stop(void *self)
     b->host->stopped(b->host);
 }
 
-static const struct kos_vector vector = { sizeof vector, open_collection, close_collection, upsert, get, remove_item, query, scan, fingerprint, snapshot, stats, close_collection /* drop: what is closed is forgotten here anyway */ };
+static const struct kos_vector
+    vector = { sizeof vector, open_collection, close_collection, upsert, get, remove_item, query, scan, fingerprint,
+               snapshot,      stats,           close_collection /* drop: what is closed is forgotten here anyway */ };
 static const struct kos_setting *const settings[] = {
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_INT, .name = "items", .fallback = "100000", .min = 1, .max = 10000000,
+    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_INT,
+                                 .name = "items",
+                                 .fallback = "100000",
+                                 .min = 1,
+                                 .max = 10000000,
                                  .summary = "items a collection may hold" },
     NULL,
 };
@@ -397,6 +412,16 @@ static const struct kos_feature *const features[] = {
 };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
-    .size = sizeof kos_plugin_v1, .abi = KOS_ABI, .id = "org.kos.example.brute", .name = "brute", .version = "1.0.0",
-    .summary = "vectors in memory, looked at one by one", .settings = settings, .features = features, .init = init, .start = start, .stop = stop, .fini = free,
+    .size = sizeof kos_plugin_v1,
+    .abi = KOS_ABI,
+    .id = "org.kos.example.brute",
+    .name = "brute",
+    .version = "1.0.0",
+    .summary = "vectors in memory, looked at one by one",
+    .settings = settings,
+    .features = features,
+    .init = init,
+    .start = start,
+    .stop = stop,
+    .fini = free,
 };

@@ -3,7 +3,8 @@
  * kos.agents/1: the node's agents, for handlers that give them work. Right "agents". Since 1.0.
  *
  * The handler keeps the state of its tasks; the host keeps agents and runs them. A run begins with `run` and ends with
- * exactly one `ended`. Starting is not idempotent: to run at most once, commit the fact that you are about to start first.
+ * exactly one `ended`. Starting is not idempotent: to run at most once, commit the fact that you are about to start
+ * first.
  */
 #ifndef KOS_AGENTS_H
 #define KOS_AGENTS_H
@@ -38,8 +39,8 @@ struct kos_run {
 
 struct kos_agents {
     uint32_t size;
-    /* By id, or by label; NULL when there is no such agent (any more). Valid until the next call of this table. In a cell
-     * it reads the registry's copy that the host keeps up to date. */
+    /* By id, or by label; NULL when there is no such agent (any more). Valid until the next call of this table. In a
+     * cell it reads the registry's copy that the host keeps up to date. */
     const struct kos_agent_info *(*by_id)(const struct kos_host *host, const uint8_t id[KOS_ID_BYTES]);
     const struct kos_agent_info *(*by_name)(const struct kos_host *host, const char *name);
     /* Starts a run: `ended` follows in any case: KOS_E_BUSY when `concurrency` are running, KOS_E_QUOTA when
@@ -60,7 +61,8 @@ struct kos_agents_user {
     /* status KOS_OK: it ended well; `result` is a canonical JSON object with what the executor knows ({"exit":0} for
      * --exec, the agent's own for --stdio). Else the error and a sentence (stderr's last line, at most 512 bytes);
      * retry 1 when trying again can help. `audit` is the digest (32 bytes) of the entry in the agent's audit trail. */
-    void (*ended)(void *self, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32]);
+    void (*ended)(void *self, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry,
+                  const uint8_t audit[32]);
 };
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bridges join kos to another network (NATS, Matrix, ActivityPub). Outward: deliver. Inward: inject, with an origin and a
- * cursor, so that nothing loops, repeats or is lost over a restart of either side. Since 1.0.
+ * Bridges join kos to another network (NATS, Matrix, ActivityPub). Outward: deliver. Inward: inject, with an origin and
+ * a cursor, so that nothing loops, repeats or is lost over a restart of either side. Since 1.0.
  */
 #ifndef KOS_BRIDGE_H
 #define KOS_BRIDGE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Settings: a plugin declares what its section of a .klp-policy may hold; the host checks every value against that, with
- * file, line and reason, before anything of the plugin runs, and hands the checked values to init. Since 1.0.
+ * Settings: a plugin declares what its section of a .klp-policy may hold; the host checks every value against that,
+ * with file, line and reason, before anything of the plugin runs, and hands the checked values to init. Since 1.0.
  */
 #ifndef KOS_CONF_H
 #define KOS_CONF_H
@@ -17,7 +17,8 @@ enum kos_setting_type {
     KOS_SETTING_FLOAT = 6,
     KOS_SETTING_LIST = 7,       /* list of strings, at most max of them (0: 256) */
     KOS_SETTING_SECRET = 8,     /* the name of a secret of this plugin, see kos_host.secret_get */
-    KOS_SETTING_TABLE = 9,      /* a list of groups (maps of a bridge): value is their canonical JSON, an array of objects of strings, numbers, booleans */
+    KOS_SETTING_TABLE = 9,      /* a list of groups (maps of a bridge): value is their canonical JSON, an array of
+                                   objects of strings, numbers, booleans */
 };
 
 struct kos_setting {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Discovery services make this node findable and find others. What they carry are signed node records (statements, klp(7)):
- * the service cannot forge them, only withhold them. Since 1.0.
+ * Discovery services make this node findable and find others. What they carry are signed node records (statements,
+ * klp(7)): the service cannot forge them, only withhold them. Since 1.0.
  */
 #ifndef KOS_DISCOVERY_H
 #define KOS_DISCOVERY_H
@@ -24,7 +24,8 @@ struct kos_find {
 struct kos_discovery {
     uint32_t size;
     /* Each op completes by kos_host.complete. A new announce of the same node replaces the older one. */
-    void (*announce)(void *self, uint64_t op, struct kos_bytes record, const char *const *addresses /* NULL-terminated */);
+    void (*announce)(void *self, uint64_t op, struct kos_bytes record,
+                     const char *const *addresses /* NULL-terminated */);
     void (*withdraw)(void *self, uint64_t op);
     /* found() any number of times, then complete. Cancelled by find_cancel, which completes it too. */
     void (*find)(void *self, uint64_t op, const struct kos_find *what);
@@ -33,9 +34,10 @@ struct kos_discovery {
 
 struct kos_discovery_host {
     uint32_t size;
-    /* `op` 0: seen without being asked. `record` may be empty when only addresses are known (mDNS): the handshake proves
-     * the rest. ttl_ms: how long it may be believed. */
-    void (*found)(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses, uint64_t ttl_ms);
+    /* `op` 0: seen without being asked. `record` may be empty when only addresses are known (mDNS): the handshake
+     * proves the rest. ttl_ms: how long it may be believed. */
+    void (*found)(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses,
+                  uint64_t ttl_ms);
     void (*lost)(const struct kos_host *host, const uint8_t id[KOS_ID_BYTES]);
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Handlers take message types. A message that arrives at kos_handler.handle was verified, is no repeat, was let in by the
- * policy and lies on disk; the sender has its receipt. It comes again after a crash until a transaction has given its
- * verdict, so effects made through the transaction (state, messages, verdict) happen exactly once. Since 1.0.
+ * Handlers take message types. A message that arrives at kos_handler.handle was verified, is no repeat, was let in by
+ * the policy and lies on disk; the sender has its receipt. It comes again after a crash until a transaction has given
+ * its verdict, so effects made through the transaction (state, messages, verdict) happen exactly once. Since 1.0.
  */
 #ifndef KOS_HANDLER_H
 #define KOS_HANDLER_H
@@ -35,8 +35,9 @@ struct kos_message {
 /* How the sending of a draft ended. It comes again after a crash until a transaction took note of it. */
 struct kos_outcome {
     uint32_t size;
-    int32_t status;                      /* KOS_OK: the target's host has it on disk. Else a refusal by name, KOS_E_EXPIRED,
-                                            KOS_E_INTERRUPTED: expired after it had been handed to a link, so nobody knows */
+    int32_t status;                      /* KOS_OK: the target's host has it on disk. Else a refusal by name,
+                                            KOS_E_EXPIRED, KOS_E_INTERRUPTED: expired after it had been handed to a
+                                            link, so nobody knows */
     uint8_t id[KOS_ID_BYTES];            /* of the draft */
     const char *type;
     const char *text;                    /* the other side's sentence, or ours */

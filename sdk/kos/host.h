@@ -22,7 +22,7 @@ struct kos_draft {
     uint8_t target_id[KOS_ID_BYTES];      /* when known; zeros: the host resolves `target` */
     struct kos_bytes payload;             /* canonical JSON object (RFC 8785); checked */
     int64_t expires_in_ms;                /* 1 .. 30 days */
-    double trust_required;                /* the router gives it only to a target at or above this score; 0: no demand */
+    double trust_required;                /* the router gives it only to a target at or above it; 0: no demand */
     const char *trace;                    /* W3C traceparent; NULL: none */
 };
 
@@ -62,8 +62,8 @@ struct kos_host {
     /* Completes an operation the host submitted (the header of each kind says with what result). An id that is not open
      * is a broken rule: the host logs it and cuts a cell off. */
     void (*complete)(const struct kos_host *host, uint64_t op, int32_t status, struct kos_bytes result);
-    /* Says, after kos_plugin.stop, that nothing of yours is open any more and that your threads are gone; fini comes, and
-     * nothing before it. What you asked of the host and it has not answered is dropped (a descriptor: closed). */
+    /* Says, after kos_plugin.stop, that nothing of yours is open any more and that your threads are gone; fini comes,
+     * and nothing before it. What you asked of the host and it has not answered is dropped (a descriptor: closed). */
     void (*stopped)(const struct kos_host *host);
 
     /* Opens a socket or device that the policy granted: kos_plugin.opened(op, status, fd, text); the descriptor is the
@@ -73,41 +73,48 @@ struct kos_host {
      *   udp://HOST:PORT bound (right "listen"; with port 0: "connect", for who only dials)
      *   udp-connect://HOST:PORT connected (right "connect"; names are resolved)
      *   device:/dev/NAME, a character device (right "device")
-     * Port 0 takes a free one; IPv6 as [::1] or [fe80::1%eth0], and for IPv6 only. KOS_E_ADDRESS_USED, KOS_E_UNREACHABLE, KOS_E_TIMEOUT
-     * (10 s), KOS_E_NOTFOUND, KOS_E_PERMISSION, KOS_E_DENIED, KOS_E_INVALID, KOS_E_LIMIT (KOS_OPEN_MAX under way). */
+     * Port 0 takes a free one; IPv6 as [::1] or [fe80::1%eth0], and for IPv6 only. KOS_E_ADDRESS_USED,
+     * KOS_E_UNREACHABLE, KOS_E_TIMEOUT (10 s), KOS_E_NOTFOUND, KOS_E_PERMISSION, KOS_E_DENIED, KOS_E_INVALID,
+     * KOS_E_LIMIT (KOS_OPEN_MAX under way). */
     void (*open)(const struct kos_host *host, const char *what, uint64_t op);
-    /* -> opened(op, KOS_E_CANCELLED), unless its answer is on the way already; an op not open is ignored: events cross. */
+    /* -> opened(op, KOS_E_CANCELLED), unless its answer is on the way already; an op not open is ignored: events
+     * cross. */
     void (*open_cancel)(const struct kos_host *host, uint64_t op);
 
     /* Key-value state of this plugin: durable, its own. Results come as kos_plugin.completed. get: the value, or
      * KOS_E_NOTFOUND. scan: at most `limit` pairs with the prefix, from `from` on (inclusive; empty: the first), as
      * pairs read by kos_pair_next(); fewer when 1 MiB is full, so go on behind the last key until none comes. */
     void (*state_get)(const struct kos_host *host, struct kos_bytes key, uint64_t op);
-    void (*state_scan)(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op);
+    void (*state_scan)(const struct kos_host *host, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
+                       uint64_t op);
 
-    /* Secrets of this plugin, kept like keys: names [a-z][a-z0-9_-]*, at most 64 KiB each. put with an empty value removes. */
+    /* Secrets of this plugin, kept like keys: names [a-z][a-z0-9_-]*, at most 64 KiB each. put with an empty value
+     * removes. */
     void (*secret_get)(const struct kos_host *host, const char *name, uint64_t op);
     void (*secret_put)(const struct kos_host *host, const char *name, struct kos_bytes value, uint64_t op);
     /* Ed25519/P-256 signature by the node ("node") or a local agent (its KLP-ID text) over "plugin/<plugin name>" 0x00
      * SHA-256(body): never usable as a KLP record. Result: 64 bytes. Right "sign". */
     void (*sign)(const struct kos_host *host, const char *key, struct kos_bytes body, uint64_t op);
 
-    /* Transactions: all or nothing, durable before `completed(op, KOS_OK)`. What goes wrong in a step shows at commit. A
-     * refusal (KOS_E_LIMIT, KOS_E_BUSY, KOS_E_NOSPACE, KOS_E_INVALID, ...) means none of it happened; `result` is then a
-     * sentence for a person (UTF-8, no NUL). */
+    /* Transactions: all or nothing, durable before `completed(op, KOS_OK)`. What goes wrong in a step shows at commit.
+     * A refusal (KOS_E_LIMIT, KOS_E_BUSY, KOS_E_NOSPACE, KOS_E_INVALID, ...) means none of it happened; `result` is
+     * then a sentence for a person (UTF-8, no NUL). */
     void (*tx_begin)(const struct kos_host *host, uint64_t tx);
     void (*tx_put)(const struct kos_host *host, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
     void (*tx_delete)(const struct kos_host *host, uint64_t tx, struct kos_bytes key);
     /* Right "send". Policy and address are checked at commit: KOS_E_DENIED, KOS_E_NOTFOUND, KOS_E_TRUST. The target "*"
      * sends one message to each peer with an open session whom the policy allows it; their ids are the host's, their
-     * outcomes are not told, and the result of tx_commit is a uint32_t, how many there were (0 for other transactions). */
+     * outcomes are not told, and the result of tx_commit is a uint32_t, how many there were (0 for other
+     * transactions). */
     void (*tx_send)(const struct kos_host *host, uint64_t tx, const struct kos_draft *draft);
     /* Decides about a message (kos_handler.handle) or takes note of an outcome (kos_handler.outcome; ACCEPT). */
-    void (*tx_verdict)(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
+    void (*tx_verdict)(const struct kos_host *host, uint64_t tx, uint64_t message, int32_t verdict, int32_t error,
+                       const char *text, uint64_t retry_ms);
     void (*tx_commit)(const struct kos_host *host, uint64_t tx, uint64_t op);
     void (*tx_abort)(const struct kos_host *host, uint64_t tx);
 
-    /* A directory of this plugin's own, absolute, for a library that keeps files: only with the right "files"; else NULL. */
+    /* A directory of this plugin's own, absolute, for a library that keeps files: only with the right "files"; else
+     * NULL. */
     const char *directory;
 };
 

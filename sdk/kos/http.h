@@ -31,7 +31,8 @@ struct kos_http {
     /* Answers request `request` of kos_http_user.request. Exactly once. */
     void (*respond)(const struct kos_host *host, uint64_t request, const struct kos_http_message *response);
     /* -> kos_http_user.response(op). Right "connect". */
-    void (*fetch)(const struct kos_host *host, const struct kos_http_message *request, uint64_t body_max_bytes, uint64_t timeout_ms, uint64_t op);
+    void (*fetch)(const struct kos_host *host, const struct kos_http_message *request, uint64_t body_max_bytes,
+                  uint64_t timeout_ms, uint64_t op);
     void (*cancel)(const struct kos_host *host, uint64_t op);
 };
 

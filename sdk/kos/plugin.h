@@ -12,7 +12,8 @@
 #include <kos/host.h>
 
 /* A right the plugin asks for; the policy grants it or the plugin is not started. Names of 1.0: "listen", "connect",
- * "device", "net" (its library opens sockets by itself), "send" (messages), "sign", "agents", "files" (kos_host.directory), "exec" (starts programs). */
+ * "device", "net" (its library opens sockets by itself), "send" (messages), "sign", "agents", "files"
+ * (kos_host.directory), "exec" (starts programs). */
 struct kos_right {
     uint32_t size;
     const char *name;
@@ -39,7 +40,8 @@ struct kos_plugin {
 
     /* Makes an instance. Must not block. `conf` and `host` stay valid until fini. On failure *ret_self is untouched and
      * nothing else is called. */
-    int32_t (*init)(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error);
+    int32_t (*init)(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error);
     /* All plugins are initialised; operations may be submitted from here on. */
     void (*start)(void *self);
     /* End everything: close links and endpoints, complete open operations (KOS_E_CANCELLED), then host->stopped(), in
@@ -50,7 +52,8 @@ struct kos_plugin {
 
     /* Events. A plugin that never causes one may leave it NULL. */
     void (*completed)(void *self, uint64_t op, int32_t status, struct kos_bytes result);
-    void (*opened)(void *self, uint64_t op, int32_t status, int32_t fd, const char *text); /* fd -1 on failure, text says why */
+    /* fd -1 on failure, text says why */
+    void (*opened)(void *self, uint64_t op, int32_t status, int32_t fd, const char *text);
     void (*timer)(void *self, uint64_t timer);
     void (*ready)(void *self, int32_t fd, int32_t events);
     void (*posted)(void *self, uint64_t cookie);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kos.signal/1: small opaque messages to the same plugin on a peer node, for transports that must negotiate (WebRTC offers).
- * They travel over whatever session to that peer is open, are not stored, and may be lost. Since 1.0; a host that lacks it
- * answers NULL when asked for the feature.
+ * kos.signal/1: small opaque messages to the same plugin on a peer node, for transports that must negotiate (WebRTC
+ * offers). They travel over whatever session to that peer is open, are not stored, and may be lost. Since 1.0; a host
+ * that lacks it answers NULL when asked for the feature.
  */
 #ifndef KOS_SIGNAL_H
 #define KOS_SIGNAL_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kos.stream/1: byte streams over a peer's session, bulk class, with credits. Not durable: a stream ends with its session.
- * Ids: opened by you even, accepted odd. Since 1.0; a host that lacks it answers NULL when asked for the feature.
+ * kos.stream/1: byte streams over a peer's session, bulk class, with credits. Not durable: a stream ends with its
+ * session. Ids: opened by you even, accepted odd. Since 1.0; a host that lacks it answers NULL when asked for the
+ * feature.
  */
 #ifndef KOS_STREAM_H
 #define KOS_STREAM_H
@@ -13,7 +14,8 @@
 
 struct kos_stream {
     uint32_t size;
-    void (*open)(const struct kos_host *host, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char *name); /* -> up or down */
+    /* -> up or down */
+    void (*open)(const struct kos_host *host, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char *name);
     void (*send)(const struct kos_host *host, uint64_t stream, struct kos_bytes bytes);   /* within credit */
     void (*credit)(const struct kos_host *host, uint64_t stream, uint64_t bytes);
     void (*close)(const struct kos_host *host, uint64_t stream);                          /* -> down */

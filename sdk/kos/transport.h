@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Transports move bytes between two nodes. They see ciphertext only: framing, fragments, encryption, identity, policy and
- * quotas happen once, above, for all of them. Since 1.0.
+ * Transports move bytes between two nodes. They see ciphertext only: framing, fragments, encryption, identity, policy
+ * and quotas happen once, above, for all of them. Since 1.0.
  *
- * Endpoints listen; links carry. Ids: the host chooses even ones (endpoints it opens, links it dials), the plugin odd ones
- * (links it accepts). An id begins with the call that names it first and ends with endpoint_down or link_down, which come
- * exactly once, whoever ended it, and are the last event of that id.
+ * Endpoints listen; links carry. Ids: the host chooses even ones (endpoints it opens, links it dials), the plugin odd
+ * ones (links it accepts). An id begins with the call that names it first and ends with endpoint_down or link_down,
+ * which come exactly once, whoever ended it, and are the last event of that id.
  *
  * Credits: a side may hand over only as many bytes as it was given. At link_up the host may send
  * `send_window_bytes`; kos_transport_host.link_credit gives more as bytes leave. The plugin may hand over what
@@ -31,11 +31,11 @@ struct kos_link_info {
     uint32_t size;
     uint32_t flags;                /* enum kos_link_flags */
     uint32_t mtu_bytes;            /* largest datagram; 0 for streams */
-    uint32_t cost;                 /* relative price of a byte; 0 free, 100 as a metered line, 10000 as a shared radio */
+    uint32_t cost;                 /* relative price of a byte; 0 free, 100 a metered line, 10000 a shared radio */
     uint64_t airtime_ms_per_hour;  /* budget of the medium; 0: none */
     uint64_t bits_per_second;      /* nominal; 0 unknown */
     uint64_t send_window_bytes;    /* what the host may have outstanding */
-    const char *local;             /* addresses as this transport writes them, "tcp://127.0.0.1:7450"; "" when unknown */
+    const char *local;             /* addresses as this transport writes them, "tcp://127.0.0.1:7450"; "" unknown */
     const char *remote;
     uint32_t short_local, short_remote; /* on a shared medium; 0 none */
 };
@@ -61,8 +61,8 @@ struct kos_transport_host {
     uint32_t size;
     void (*endpoint_up)(const struct kos_host *host, uint64_t endpoint, const char *address /* as bound */);
     void (*endpoint_down)(const struct kos_host *host, uint64_t endpoint, int32_t status, const char *text);
-    /* endpoint 0: answers dial. What `info` says holds for the life of the link: an MTU is one that the path will always
-     * take, addresses are those of the beginning. */
+    /* endpoint 0: answers dial. What `info` says holds for the life of the link: an MTU is one that the path will
+     * always take, addresses are those of the beginning. */
     void (*link_up)(const struct kos_host *host, uint64_t link, uint64_t endpoint, const struct kos_link_info *info);
     /* Any run of a stream's bytes; exactly one datagram. */
     void (*link_received)(const struct kos_host *host, uint64_t link, struct kos_bytes bytes);

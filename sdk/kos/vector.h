@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Vector backends hold collections of vectors and find near ones. Spaces never mix: a collection is opened with its model,
- * dimension and metric. All operations complete by kos_host.complete with the result named here. Since 1.0.
+ * Vector backends hold collections of vectors and find near ones. Spaces never mix: a collection is opened with its
+ * model, dimension and metric. All operations complete by kos_host.complete with the result named here. Since 1.0.
  */
 #ifndef KOS_VECTOR_H
 #define KOS_VECTOR_H
@@ -46,19 +46,22 @@ struct kos_vector {
     void (*close)(void *self, uint64_t op, uint64_t collection);
     /* All or nothing, durable on completion. Result: u32 count taken. */
     void (*upsert)(void *self, uint64_t op, uint64_t collection, const struct kos_item *const *items, uint32_t count);
-    /* Result: the item as one pair (kos_pair_next): key = id, value = u64 version, u32 flags, 32 bytes digest, `dimension`
-     * floats (none for a tombstone), metadata; native byte order, no padding. Tombstones are got like items. */
+    /* Result: the item as one pair (kos_pair_next): key = id, value = u64 version, u32 flags, 32 bytes digest,
+     * `dimension` floats (none for a tombstone), metadata; native byte order, no padding. Tombstones are got like
+     * items. */
     void (*get)(void *self, uint64_t op, uint64_t collection, struct kos_bytes id);
     /* Forgets the item as if it had never been, when `version` is above its own: KOS_E_STALE, KOS_E_NOTFOUND. For
      * tombstones whose time is over; a deletion that others must learn of is an upsert of a tombstone. */
     void (*remove)(void *self, uint64_t op, uint64_t collection, struct kos_bytes id, uint64_t version);
-    /* Result: pairs, nearest first: key = id, value = float distance, then metadata. Distance: squared L2; minus the inner
-     * product; 1 - cosine. Tombstones are not found. */
+    /* Result: pairs, nearest first: key = id, value = float distance, then metadata. Distance: squared L2; minus the
+     * inner product; 1 - cosine. Tombstones are not found. */
     void (*query)(void *self, uint64_t op, uint64_t collection, const struct kos_query *query);
     /* Items by digest order within [from, to), at most limit, fewer when 4 MiB are full. Result: pairs as of get. */
-    void (*scan)(void *self, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32], uint32_t limit);
-    /* Of the items (tombstones too) within [from, to): SHA-256 of their digests, one behind the other in order. Result: its
-     * 32 bytes and their u64 count. All backends give the same, so two nodes compare whatever keeps their vectors. */
+    void (*scan)(void *self, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32],
+                 uint32_t limit);
+    /* Of the items (tombstones too) within [from, to): SHA-256 of their digests, one behind the other in order. Result:
+     * its 32 bytes and their u64 count. All backends give the same, so two nodes compare whatever keeps their
+     * vectors. */
     void (*fingerprint)(void *self, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32]);
     /* A consistent copy into an empty directory below kos_host.directory (right "files"); queries go on.
      * KOS_E_UNSUPPORTED. */

@@ -228,7 +228,9 @@ void tcp_link_send(struct tcp_link *link, const struct kos_bytes *pieces, uint32
     }
     int32_t status = sent < total ? reserve(link, total - sent) : KOS_OK;
     if (status < 0) {
-        tcp_link_down(link, status, status == KOS_E_LIMIT ? "the host sent more than its window" : "there is no memory for the send buffer");
+        tcp_link_down(link, status,
+                      status == KOS_E_LIMIT ? "the host sent more than its window"
+                                            : "there is no memory for the send buffer");
         return;
     }
     size_t skip = sent;
@@ -254,7 +256,8 @@ static void receive(struct tcp_link *link)
 {
     struct tcp *tcp = link->object.tcp;
     bool discard = link->state == TCP_FLUSHING;
-    size_t want = discard || link->credit_in > sizeof tcp->read_buffer ? sizeof tcp->read_buffer : (size_t)link->credit_in;
+    size_t want =
+        discard || link->credit_in > sizeof tcp->read_buffer ? sizeof tcp->read_buffer : (size_t)link->credit_in;
     if (want == 0)
         return;
     ssize_t n = recv(link->object.fd, tcp->read_buffer, want, MSG_DONTWAIT);

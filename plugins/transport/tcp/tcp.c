@@ -96,8 +96,11 @@ void tcp_address(int fd, bool remote, char *ret_text, size_t cap)
     struct sockaddr_storage storage;
     socklen_t len = sizeof storage;
     char host[NI_MAXHOST], port[NI_MAXSERV];
-    int failed = remote ? getpeername(fd, (struct sockaddr *)&storage, &len) : getsockname(fd, (struct sockaddr *)&storage, &len);
-    if (failed || getnameinfo((struct sockaddr *)&storage, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    int failed = remote ? getpeername(fd, (struct sockaddr *)&storage, &len)
+                        : getsockname(fd, (struct sockaddr *)&storage, &len);
+    if (failed ||
+        getnameinfo((struct sockaddr *)&storage, len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         snprintf(ret_text, cap, "%s", "");
     else
         snprintf(ret_text, cap, storage.ss_family == AF_INET6 ? "tcp://[%s]:%s" : "tcp://%s:%s", host, port);
@@ -187,7 +190,8 @@ static void endpoint_ready(struct tcp_endpoint *endpoint)
             } else if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK) {
                 endpoint_end(endpoint, KOS_E_IO, "the listening socket does not work any more");
             }
-            /* All else is of the connection that was to be taken (accept(2)): the next one is tried when it is ready. */
+            /* All else is of the connection that was to be taken (accept(2)): the next one is tried when it is
+             * ready. */
             return;
         }
         endpoint->paused = false;
@@ -303,7 +307,8 @@ static void timer(void *self, uint64_t serial)
 
 /* ---- life ---- */
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     const struct kos_transport_host *events = host->feature(host, KOS_TRANSPORT_HOST);
     if (!events)
@@ -359,22 +364,28 @@ static void fini(void *self)
 
 /* ---- what the host may know before any of this runs ---- */
 
-#define SETTING(name_, type_, fallback_, min_, max_, summary_)                                                           \
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = (type_), .name = (name_),                    \
-                                 .fallback = (fallback_), .min = (min_), .max = (max_), .summary = (summary_) }
+#define SETTING(name_, type_, fallback_, min_, max_, summary_)                                                         \
+    &(const struct kos_setting)                                                                                        \
+    {                                                                                                                  \
+        .size = sizeof(struct kos_setting), .type = (type_), .name = (name_), .fallback = (fallback_), .min = (min_),  \
+        .max = (max_), .summary = (summary_)                                                                           \
+    }
 
 static const struct kos_setting *const settings[] = {
     SETTING("nodelay", KOS_SETTING_BOOL, "true", 0, 0, "send at once instead of collecting small segments"),
-    SETTING("keepalive", KOS_SETTING_DURATION, "60s", 0, 7200000, "silence after which the kernel probes the other side; 0 turns it off"),
+    SETTING("keepalive", KOS_SETTING_DURATION, "60s", 0, 7200000,
+            "silence after which the kernel probes the other side; 0 turns it off"),
     SETTING("connect_timeout", KOS_SETTING_DURATION, "10s", 100, 10000, "how long connecting may take"),
     SETTING("backlog", KOS_SETTING_INT, "128", 1, 65535, "connections the kernel keeps that are not yet taken"),
-    SETTING("send_buffer", KOS_SETTING_SIZE, "256K", 128 << 10, 16 << 20, "bytes a link takes from kosd before it makes it wait"),
+    SETTING("send_buffer", KOS_SETTING_SIZE, "256K", 128 << 10, 16 << 20,
+            "bytes a link takes from kosd before it makes it wait"),
     SETTING("links", KOS_SETTING_INT, "16384", 1, 1000000, "connections at a time; above it none is taken or made"),
     NULL,
 };
 
 static const struct kos_right *const rights[] = {
-    &(const struct kos_right){ sizeof(struct kos_right), "listen", "takes connections on the addresses that kosd.conf lists" },
+    &(const struct kos_right){ sizeof(struct kos_right), "listen",
+                               "takes connections on the addresses that kosd.conf lists" },
     &(const struct kos_right){ sizeof(struct kos_right), "connect", "connects to the addresses of peers" },
     NULL,
 };

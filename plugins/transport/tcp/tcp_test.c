@@ -98,7 +98,8 @@ static void link_down(const struct kos_host *host, uint64_t link, int32_t status
     snprintf(l->text, sizeof l->text, "%s", text);
 }
 
-static const struct kos_transport_host events = { sizeof events, endpoint_up, endpoint_down, link_up, link_received, link_credit, link_down };
+static const struct kos_transport_host events = { sizeof events, endpoint_up, endpoint_down, link_up,
+                                                  link_received, link_credit, link_down };
 
 static const void *feature(void *arg, const char *name)
 {
@@ -386,8 +387,19 @@ END_TEST
 
 START_TEST(test_bad_addresses)
 {
-    static const char *const bad[] = { "", "tcp://", "tcp://:80", "udp://127.0.0.1:1", "tcp://127.0.0.1", "tcp://127.0.0.1:", "tcp://127.0.0.1:65536",
-                                       "tcp://127.0.0.1:-1", "tcp://127.0.0.1:1/x", "tcp://[::1:80", "tcp://[::1]x:80", "tcp://a b:80", "tcp://127.0.0.1:8x" };
+    static const char *const bad[] = { "",
+                                       "tcp://",
+                                       "tcp://:80",
+                                       "udp://127.0.0.1:1",
+                                       "tcp://127.0.0.1",
+                                       "tcp://127.0.0.1:",
+                                       "tcp://127.0.0.1:65536",
+                                       "tcp://127.0.0.1:-1",
+                                       "tcp://127.0.0.1:1/x",
+                                       "tcp://[::1:80",
+                                       "tcp://[::1]x:80",
+                                       "tcp://a b:80",
+                                       "tcp://127.0.0.1:8x" };
     begin(NULL);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         t.count = 0;
@@ -448,7 +460,9 @@ START_TEST(test_link_limit)
     UNTIL(seen(6)->downs);
     ck_assert_int_eq(seen(6)->status, KOS_E_LIMIT);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(strrchr(t.address, ':') + 1)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in to = { .sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)atoi(strrchr(t.address, ':') + 1)),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     UNTIL(t.log[0]);
     ck_assert(strstr(t.log, "setting links") != NULL);
@@ -462,5 +476,6 @@ START_TEST(test_link_limit)
 }
 END_TEST
 
-TESTS("transport/tcp", test_connects, test_connects_v6, test_echo, test_no_credit_no_bytes, test_close, test_flush_gives_up, test_refused,
-      test_address_in_use, test_bad_addresses, test_given_up_while_opening, test_over_the_window, test_link_limit)
+TESTS("transport/tcp", test_connects, test_connects_v6, test_echo, test_no_credit_no_bytes, test_close,
+      test_flush_gives_up, test_refused, test_address_in_use, test_bad_addresses, test_given_up_while_opening,
+      test_over_the_window, test_link_limit)

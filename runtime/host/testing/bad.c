@@ -31,7 +31,8 @@ static char version[32] = "1.0.0";
 void nobody_defines_this(void);
 #endif
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     (void)host;
     (void)conf;
@@ -69,7 +70,8 @@ __attribute__((constructor)) static void begin(void)
     pid_t pid = fork();
     if (pid == 0)
         _exit(0);
-    snprintf(version, sizeof version, "%s%s%s.", fd >= 0 ? "socket" : "", file >= 0 ? "file" : "", pid > 0 ? "fork" : "");
+    snprintf(version, sizeof version, "%s%s%s.", fd >= 0 ? "socket" : "", file >= 0 ? "file" : "",
+             pid > 0 ? "fork" : "");
     if (fd >= 0)
         close(fd);
     if (file >= 0) {
@@ -81,14 +83,23 @@ __attribute__((constructor)) static void begin(void)
 
 static const char *const types[] = { "BAD", NULL };
 static const struct kos_handler handler = {
-    .size = BAD == BAD_TABLE_SIZE ? 12 : sizeof handler, .types = types, .handle = BAD == BAD_TABLE_NULL ? NULL : handle,
+    .size = BAD == BAD_TABLE_SIZE ? 12 : sizeof handler,
+    .types = types,
+    .handle = BAD == BAD_TABLE_NULL ? NULL : handle,
 };
 static const struct kos_feature *const features[] = {
-    &(const struct kos_feature){ sizeof(struct kos_feature), BAD == BAD_KIND ? "org.example.nothing/1" : KOS_HANDLER, &handler },
+    &(const struct kos_feature){ sizeof(struct kos_feature), BAD == BAD_KIND ? "org.example.nothing/1" : KOS_HANDLER,
+                                 &handler },
     NULL,
 };
 static const struct kos_setting *const settings[] = {
-    &(const struct kos_setting){ .size = BAD == BAD_SETTING ? 8 : sizeof(struct kos_setting), .type = KOS_SETTING_INT, .name = "number", .fallback = "1", .min = 1, .max = 9, .summary = "a number" },
+    &(const struct kos_setting){ .size = BAD == BAD_SETTING ? 8 : sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_INT,
+                                 .name = "number",
+                                 .fallback = "1",
+                                 .min = 1,
+                                 .max = 9,
+                                 .summary = "a number" },
     NULL,
 };
 static const struct kos_right *const rights[] = {
@@ -107,7 +118,17 @@ extern KOS_EXPORT const struct kos_plugin kos_plugin_v2;
 extern const struct kos_plugin kos_plugin_of_mine;
 #endif
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
-    .size = BAD == BAD_SIZE ? 40 : sizeof(struct kos_plugin), .abi = BAD == BAD_ABI ? 2 << 16 : KOS_ABI, .id = "org.kos.test.bad",
-    .name = BAD == BAD_NAME ? "Not a name" : "bad", .version = version, .summary = "is refused", .settings = settings, .rights = rights, .features = features,
-    .init = BAD == BAD_NULL ? NULL : init, .start = life, .stop = life, .fini = life,
+    .size = BAD == BAD_SIZE ? 40 : sizeof(struct kos_plugin),
+    .abi = BAD == BAD_ABI ? 2 << 16 : KOS_ABI,
+    .id = "org.kos.test.bad",
+    .name = BAD == BAD_NAME ? "Not a name" : "bad",
+    .version = version,
+    .summary = "is refused",
+    .settings = settings,
+    .rights = rights,
+    .features = features,
+    .init = BAD == BAD_NULL ? NULL : init,
+    .start = life,
+    .stop = life,
+    .fini = life,
 };

@@ -16,13 +16,15 @@ struct kos_keys *kos_trust_keys(struct kos_trust *trust)
     return f.keys;
 }
 
-void kos_trust_decide(struct kos_trust *trust, struct kos_policy_request *request, struct kos_policy_decision *ret_decision)
+void kos_trust_decide(struct kos_trust *trust, struct kos_policy_request *request,
+                      struct kos_policy_decision *ret_decision)
 {
     (void)trust;
     (void)request;
     *ret_decision = (struct kos_policy_decision){ .code = KOS_OK };
 }
-int32_t kos_trust_tasks_take(struct kos_trust *trust, const struct kos_policy_request *request, struct kos_policy_decision *ret_decision)
+int32_t kos_trust_tasks_take(struct kos_trust *trust, const struct kos_policy_request *request,
+                             struct kos_policy_decision *ret_decision)
 {
     (void)trust;
     (void)request;
@@ -124,7 +126,8 @@ void kos_mesh_tx_send(struct kos_mesh_tx *tx, const char *owner, const struct ko
     snprintf(f.sent_owner, sizeof f.sent_owner, "%s", owner);
     snprintf(f.sent_type, sizeof f.sent_type, "%s", draft->type);
 }
-void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text,
+                        uint64_t retry_ms)
 {
     (void)tx;
     (void)error;
@@ -139,7 +142,8 @@ uint32_t kos_mesh_tx_fanned(const struct kos_mesh_tx *tx)
     (void)tx;
     return 0;
 }
-int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg, struct kos_error *ret_error)
+int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32_t status), void *arg,
+                           struct kos_error *ret_error)
 {
     struct kos_tx *inner = tx->tx;
     free(tx);
@@ -179,7 +183,8 @@ void kos_agents_run(struct kos_registry *agents, struct kos_agents_owner *owner,
     ck_assert_str_eq(r->task, "task");
     owner->ops->output(owner, run, KOS_OUTPUT_PART, kos_bytes_str("out"));
     owner->ops->ended(owner, run, KOS_OK, kos_bytes_str("{}"), "ran", 0, NULL);
-    owner->ops->ended(owner, run, KOS_OK, kos_bytes_str("{}"), "again", 0, NULL); /* once is enough: the second is dropped */
+    owner->ops->ended(owner, run, KOS_OK, kos_bytes_str("{}"), "again", 0,
+                      NULL); /* once is enough: the second is dropped */
 }
 void kos_agents_credit(struct kos_registry *agents, struct kos_agents_owner *owner, uint64_t run, uint64_t bytes)
 {
@@ -207,7 +212,8 @@ const char *fixture_modules(void)
     return path;
 }
 
-static void on_reply(struct kos_plugin_reply *to, int32_t status, struct kos_bytes parameters, const char *text, bool continues)
+static void on_reply(struct kos_plugin_reply *to, int32_t status, struct kos_bytes parameters, const char *text,
+                     bool continues)
 {
     ck_assert_ptr_eq(to, &f.reply);
     f.status = status;
@@ -237,7 +243,8 @@ void fixture_begin(const char *policy)
     mkdir(path, 0700);
     ck_assert_msg(kos_store_open(f.env, path, NULL, &f.store, &f.error) == KOS_OK, "%s", f.error.text);
     snprintf(path, sizeof path, "%s/keys", f.dir);
-    ck_assert_msg(kos_keys_create(f.env, path, KLP_ALG_ED25519, kos_bytes(NULL, 0), &f.error) == KOS_OK, "%s", f.error.text);
+    ck_assert_msg(kos_keys_create(f.env, path, KLP_ALG_ED25519, kos_bytes(NULL, 0), &f.error) == KOS_OK, "%s",
+                  f.error.text);
     ck_assert_msg(kos_keys_open(f.env, path, kos_bytes(NULL, 0), &f.keys, &f.error) == KOS_OK, "%s", f.error.text);
     snprintf(path, sizeof path, "%s/policy.d", f.dir);
     mkdir(path, 0700);
@@ -248,7 +255,10 @@ void fixture_begin(const char *policy)
         mark = strchr(at, '%');
         kos_buf_append(&text, kos_bytes(at, mark ? (size_t)(mark - at) : strlen(at)));
         if (mark)
-            kos_buf_append(&text, mark[1] == 's' ? kos_bytes_str(m) : mark[1] == 'd' ? kos_bytes_str(f.dir) : kos_bytes(m, strlen(m) - strlen("/runtime/host/testing")));
+            kos_buf_append(&text,
+                           mark[1] == 's'       ? kos_bytes_str(m)
+                               : mark[1] == 'd' ? kos_bytes_str(f.dir)
+                                                : kos_bytes(m, strlen(m) - strlen("/runtime/host/testing")));
     }
     ck_assert_int_eq(kos_file_write_all(f.env, file, 0600, kos_buf_bytes(&text)), KOS_OK);
     kos_buf_fini(&text);
@@ -256,7 +266,8 @@ void fixture_begin(const char *policy)
     ck_assert_msg(kos_policy_load(f.env, path, &f.policy, &f.error) == KOS_OK, "%s", f.error.text);
     char *secrets = kos_format("%s/keys/secrets", f.dir), *state = kos_format("%s/plugins", f.dir);
     struct kos_hosting_options options = { .plugin_dir = m, .secrets_dir = secrets, .state_dir = state };
-    ck_assert_int_eq(kos_hosting_new(f.env, f.store, NULL, NULL, (struct kos_registry *)&f, &options, &f.hosting, &f.error), KOS_OK);
+    ck_assert_int_eq(
+        kos_hosting_new(f.env, f.store, NULL, NULL, (struct kos_registry *)&f, &options, &f.hosting, &f.error), KOS_OK);
     free(secrets);
     free(state);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the tests of host/ stand on: a real loop, store, policy and keys; a mesh, trust and agents that only take notes. */
+ * What the tests of host/ stand on: a real loop, store, policy and keys; a mesh, trust and agents that only take
+ * notes. */
 #ifndef KOS_HOST_TESTING_FAKES_H
 #define KOS_HOST_TESTING_FAKES_H
 
@@ -35,8 +36,8 @@ struct fixture {
 };
 extern struct fixture f;
 
-/* Instance directory and loop; the policy's text as one manifest, with %s for the directory of test modules, %b for that of
- * the build, %d for the instance's. */
+/* Instance directory and loop; the policy's text as one manifest, with %s for the directory of test modules, %b for
+ * that of the build, %d for the instance's. */
 void fixture_begin(const char *policy);
 int32_t fixture_load(void);
 void fixture_start(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A plugin that does what its control methods tell it, good and bad, so that tests see the host through a plugin's eyes.
- * It counts every call that comes while it is itself inside a call to the host: there must never be one. */
+ * A plugin that does what its control methods tell it, good and bad, so that tests see the host through a plugin's
+ * eyes. It counts every call that comes while it is itself inside a call to the host: there must never be one. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -61,7 +61,8 @@ static void reply_bytes(struct probe *p, int32_t status, struct kos_bytes bytes)
 
 /* ---- what the host calls ---- */
 
-static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
+static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
+                    struct kos_error *ret_error)
 {
     struct probe *p = calloc(1, sizeof *p);
     if (!p)
@@ -181,7 +182,9 @@ static void endpoint_close(void *self, uint64_t endpoint)
 static void dial(void *self, uint64_t link, const char *address)
 {
     struct probe *p = self;
-    struct kos_link_info info = { .size = sizeof info, .flags = KOS_LINK_STREAM, .send_window_bytes = 1000, .remote = address };
+    struct kos_link_info info = {
+        .size = sizeof info, .flags = KOS_LINK_STREAM, .send_window_bytes = 1000, .remote = address
+    };
     enter(p);
     if (strstr(address, "refuse"))
         HOST(p, p->links->link_down(p->host, link, KOS_E_UNREACHABLE, "refused"));
@@ -218,7 +221,12 @@ static void handle(void *self, uint64_t message, const struct kos_message *m)
     struct probe *p = self;
     enter(p);
     uint64_t tx = ++p->next;
-    struct kos_draft draft = { .size = sizeof draft, .klass = 1, .type = "PROBED", .target = m->source, .payload = m->payload, .expires_in_ms = 1000 };
+    struct kos_draft draft = { .size = sizeof draft,
+                               .klass = 1,
+                               .type = "PROBED",
+                               .target = m->source,
+                               .payload = m->payload,
+                               .expires_in_ms = 1000 };
     if (p->keep)
         return;
     HOST(p, p->host->tx_begin(p->host, tx));
@@ -248,7 +256,8 @@ static void output(void *self, uint64_t run, int32_t kind, struct kos_bytes byte
     (void)bytes;
 }
 
-static void ended(void *self, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32])
+static void ended(void *self, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry,
+                  const uint8_t audit[32])
 {
     struct probe *p = self;
     enter(p);
@@ -267,7 +276,8 @@ static void put_two(struct probe *p, bool too_large)
     const struct kos_host *h = p->host;
     HOST(p, h->tx_begin(h, 7));
     HOST(p, h->tx_put(h, 7, kos_bytes_str("key"), kos_bytes_str("value")));
-    HOST(p, h->tx_put(h, 7, kos_bytes_str("key2"), too_large ? kos_bytes(large, sizeof large) : kos_bytes_str("value2")));
+    HOST(p,
+         h->tx_put(h, 7, kos_bytes_str("key2"), too_large ? kos_bytes(large, sizeof large) : kos_bytes_str("value2")));
     HOST(p, h->tx_commit(h, 7, OP_PUT));
 }
 
@@ -299,7 +309,12 @@ static void watch_pipe(struct probe *p)
 
 static void run_agent(struct probe *p)
 {
-    struct kos_run run = { .size = sizeof run, .task = "task", .source = "klp://node.x", .inputs = kos_bytes_str("[]"), .output_credit_bytes = 100, .source_id = { 1 } };
+    struct kos_run run = { .size = sizeof run,
+                           .task = "task",
+                           .source = "klp://node.x",
+                           .inputs = kos_bytes_str("[]"),
+                           .output_credit_bytes = 100,
+                           .source_id = { 1 } };
     if (p->agents)
         HOST(p, p->agents->run(p->host, 5, &run));
     else
@@ -360,7 +375,9 @@ static void call(void *self, uint64_t id, const char *method, struct kos_bytes p
     else if (strcmp(method, "Keep") == 0)
         p->keep = true, reply(p, 0, "");
     else if (strcmp(method, "Accept") == 0) {
-        struct kos_link_info info = { .size = sizeof info, .flags = KOS_LINK_STREAM, .send_window_bytes = 1000, .remote = "probe://guest" };
+        struct kos_link_info info = {
+            .size = sizeof info, .flags = KOS_LINK_STREAM, .send_window_bytes = 1000, .remote = "probe://guest"
+        };
         p->accepted = p->accepted ? p->accepted + 2 : 1;
         HOST(p, p->links->link_up(h, p->accepted, p->endpoint, &info));
         reply(p, 0, "");
@@ -388,24 +405,53 @@ static void hangup(void *self, uint64_t id)
 #endif
 static const char *const schemes[] = { PROBE, NULL };
 static const char *const types[] = { "PROBE", "PROBE_MORE", NULL };
-static const struct kos_transport transport = { sizeof transport, schemes, listen_on, endpoint_close, dial, send_on, link_credit, link_close };
+static const struct kos_transport transport = { sizeof transport, schemes,     listen_on, endpoint_close, dial,
+                                                send_on,          link_credit, link_close };
 static const struct kos_handler handler = { sizeof handler, types, handle, outcome };
-static const struct kos_control control = { sizeof control, "org.kos.test." PROBE, "interface org.kos.test." PROBE "\nmethod Echo() -> ()\n", call, hangup };
+static const struct kos_control control = { sizeof control, "org.kos.test." PROBE,
+                                            "interface org.kos.test." PROBE "\nmethod Echo() -> ()\n", call, hangup };
 static const struct kos_agents_user agents_user = { sizeof agents_user, output, ended };
 
 #define FEATURE(name_, table_) &(const struct kos_feature){ sizeof(struct kos_feature), (name_), &(table_) }
 #define RIGHT(name_) &(const struct kos_right){ sizeof(struct kos_right), (name_), "to be tested" }
-static const struct kos_feature *const features[] = { FEATURE(KOS_TRANSPORT, transport), FEATURE(KOS_HANDLER, handler), FEATURE(KOS_CONTROL, control),
+static const struct kos_feature *const features[] = { FEATURE(KOS_TRANSPORT, transport), FEATURE(KOS_HANDLER, handler),
+                                                      FEATURE(KOS_CONTROL, control),
                                                       FEATURE(KOS_AGENTS_USER, agents_user), NULL };
-static const struct kos_right *const rights[] = { RIGHT("connect"), RIGHT("listen"), RIGHT("send"), RIGHT("sign"), RIGHT("agents"), RIGHT("files"), NULL };
+static const struct kos_right *const rights[] = { RIGHT("connect"), RIGHT("listen"), RIGHT("send"), RIGHT("sign"),
+                                                  RIGHT("agents"),  RIGHT("files"),  NULL };
 static const struct kos_setting *const settings[] = {
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_INT, .name = "number", .fallback = "3", .min = 1, .max = 9, .summary = "a number" },
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting), .type = KOS_SETTING_STRING, .name = "word", .fallback = "hm", .summary = "a word" },
+    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_INT,
+                                 .name = "number",
+                                 .fallback = "3",
+                                 .min = 1,
+                                 .max = 9,
+                                 .summary = "a number" },
+    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
+                                 .type = KOS_SETTING_STRING,
+                                 .name = "word",
+                                 .fallback = "hm",
+                                 .summary = "a word" },
     NULL,
 };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
-    .size = sizeof kos_plugin_v1, .abi = KOS_ABI, .id = "org.kos.test." PROBE, .name = PROBE, .version = "1.0.0", .summary = "looks at the host",
-    .settings = settings, .rights = rights, .features = features, .init = init, .start = start, .stop = stop, .fini = free, .completed = completed,
-    .opened = opened, .timer = timer, .ready = ready, .posted = posted,
+    .size = sizeof kos_plugin_v1,
+    .abi = KOS_ABI,
+    .id = "org.kos.test." PROBE,
+    .name = PROBE,
+    .version = "1.0.0",
+    .summary = "looks at the host",
+    .settings = settings,
+    .rights = rights,
+    .features = features,
+    .init = init,
+    .start = start,
+    .stop = stop,
+    .fini = free,
+    .completed = completed,
+    .opened = opened,
+    .timer = timer,
+    .ready = ready,
+    .posted = posted,
 };
