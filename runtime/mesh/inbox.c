@@ -279,10 +279,12 @@ static void unstore(struct mesh_in *in, int32_t code)
     snprintf(refusal.peer_text, sizeof refusal.peer_text, "it cannot be stored now");
     for (uint32_t i = 0; i < in->count; i++) {
         struct mesh_open *open = in->seqs[i] ? mesh_offer_find(in->job.mesh, in->seqs[i]) : NULL;
-        if (!open)
-            continue;
-        mesh_offer_remove(in->job.mesh, open);
-        peer->dedupe--;
+        if (!open && !in->repeats[i])
+            continue; /* refused before */
+        if (open) {
+            mesh_offer_remove(in->job.mesh, open);
+            peer->dedupe--;
+        }
         mesh_inbox_refused(in, &in->messages[i], kos_error_retry(code) ? code : KOS_E_BUSY, &refusal);
     }
 }

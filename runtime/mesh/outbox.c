@@ -7,7 +7,11 @@
 
 #include <stdlib.h>
 
-enum { RETRY_MIN_MS = 500, RETRY_MAX_MS = 60000 };
+enum {
+    RETRY_MIN_MS = 500,
+    RETRY_MAX_MS = 60000,
+    RECEIPT_MS = 120000, /* without a receipt, though all was sent: said again */
+};
 
 struct mesh_entry *mesh_outbox_find(struct kos_mesh *mesh, uint64_t seq)
 {
@@ -101,11 +105,18 @@ void mesh_outbox_ready(struct kos_mesh *mesh, struct mesh_entry *entry)
     mesh_peer_touch(peer);
 }
 
+static void wait_for_receipt(struct kos_mesh *mesh, struct mesh_entry *entry)
+{
+    entry->due_ms = mesh_steady(mesh) + RECEIPT_MS;
+    due_push(mesh, entry->due_ms, entry->seq);
+}
+
 void mesh_outbox_sent(struct mesh_session *session, struct mesh_entry *entry)
 {
     entry->state = MESH_SENT;
     entry->link = session->link->id;
     DL_APPEND(session->sent, entry);
+    wait_for_receipt(session->mesh, entry);
 }
 
 void mesh_outbox_lost(struct mesh_session *session)
@@ -254,6 +265,18 @@ static void expire(struct kos_mesh *mesh, struct mesh_entry *entry)
         end(mesh, entry, KOS_E_EXPIRED, "it expired before any way led to the target");
 }
 
+/* A receipt may be lost where a disk or a peer fails. What still waits in the session's queue has none to expect yet. */
+static void no_receipt(struct kos_mesh *mesh, struct mesh_entry *entry)
+{
+    struct mesh_link *link = mesh_link_find(mesh, entry->link);
+    if (!link || !link->session || link->session->queue[entry->klass].first) {
+        wait_for_receipt(mesh, entry);
+        return;
+    }
+    unlist(mesh, entry);
+    mesh_outbox_ready(mesh, entry);
+}
+
 void mesh_outbox_due(struct kos_mesh *mesh)
 {
     uint64_t seq;
@@ -269,6 +292,8 @@ void mesh_outbox_due(struct kos_mesh *mesh)
             expire(mesh, entry);
         else if (entry->state == MESH_DELAYED && now >= entry->due_ms)
             mesh_outbox_ready(mesh, entry);
+        else if (entry->state == MESH_SENT && now >= entry->due_ms)
+            no_receipt(mesh, entry);
         else if (entry->state == MESH_WAITING)
             mesh_peer_touch(mesh_peer_find(mesh, &entry->node));
     }

@@ -6,7 +6,8 @@ libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mes
   runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/receipt.c runtime/mesh/expiry.c
 
 if HAVE_CHECK
-MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test
+MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \
+  runtime/mesh/soak_test
 check_PROGRAMS += $(MESH_TESTS)
 TESTS += $(MESH_TESTS)
 MESH_TESTING = runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h
@@ -25,4 +26,7 @@ runtime_mesh_hostile_test_LDADD = $(TEST_LIBS)
 runtime_mesh_flow_test_SOURCES = runtime/mesh/flow_test.c $(MESH_TESTING)
 runtime_mesh_flow_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_flow_test_LDADD = $(TEST_LIBS)
+runtime_mesh_soak_test_SOURCES = runtime/mesh/soak_test.c $(MESH_TESTING)
+runtime_mesh_soak_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_mesh_soak_test_LDADD = $(TEST_LIBS)
 endif
