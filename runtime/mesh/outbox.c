@@ -265,7 +265,7 @@ static void expire(struct kos_mesh *mesh, struct mesh_entry *entry)
         end(mesh, entry, KOS_E_EXPIRED, "it expired before any way led to the target");
 }
 
-/* A receipt may be lost where a disk or a peer fails. What still waits in the session's queue has none to expect yet. */
+/* A receipt may be lost where a disk or a peer fails. What still waits in the session's queue has none to expect. */
 static void no_receipt(struct kos_mesh *mesh, struct mesh_entry *entry)
 {
     struct mesh_link *link = mesh_link_find(mesh, entry->link);
