@@ -405,6 +405,34 @@ START_TEST(test_broken_rules)
 }
 END_TEST
 
+/* Stopped with a name being resolved, a timer, a secret and a commit under way: what it asked for is dropped, and every
+ * descriptor and piece of work comes to its end after the plugin is gone. */
+START_TEST(test_stopped_under_way)
+{
+    static const struct { const char *method, *what;
+    } asked[] = {
+        { "Open", "tcp://localhost:9" },
+        { "Open", "tcp-listen://127.0.0.1:0" },
+        { "Timer", "" },
+        { "Secret", "x" },
+        { "Put", "" },
+        { "Post", "" },
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        char json[128];
+        begin();
+        snprintf(json, sizeof json, "{\"what\":\"%s\"}", asked[i].what);
+        ck_assert_int_eq(kos_hosting_call(f.hosting, "org.kos.test.probe", asked[i].method, kos_bytes_str(json), 0,
+                                          &f.reply, &f.call),
+                         KOS_OK);
+        give(41);
+        fixture_stop();
+        ck_assert_int_eq(f.replies, 1); /* cancelled, or just answered */
+        fixture_end();
+    }
+}
+END_TEST
+
 /* Freed while it runs, as after a start that failed elsewhere: stop and fini, at once. */
 START_TEST(test_freed_running)
 {
@@ -487,4 +515,4 @@ END_TEST
 
 TESTS("host/host", test_life, test_settings, test_control, test_state, test_secrets_and_signatures, test_reactor,
       test_open, test_links, test_accepted_links, test_before_start, test_messages, test_runs, test_broken_rules,
-      test_freed_running, test_hangs, test_examples)
+      test_stopped_under_way, test_freed_running, test_hangs, test_examples)
