@@ -117,6 +117,14 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
     struct kos_mesh *mesh = in->job.mesh;
     const struct klp_message *message = &in->messages[index];
     int32_t rc = addressed(mesh, message, ret_agent, refusal);
+    if (rc == KOS_E_NOTFOUND) {
+        /* Who is not let in does not learn which agents there are. */
+        struct mesh_refusal denied = { 0 };
+        int32_t code = allowed(in, message, ret_agent, &denied);
+        if (code < 0)
+            *refusal = denied;
+        return code < 0 ? code : rc;
+    }
     if (rc < 0)
         return rc;
     if ((rc = fresh(mesh, message)) < 0)

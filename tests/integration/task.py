@@ -68,6 +68,8 @@ def test_a_stranger_is_refused_and_told_what_would_allow_it(case):
     said = laptop.ctl("task", "send", "klp://agent.shout.home.kai", "--input", "x", status=1)
     has(said, "trust_too_low")
     has(said, f"kosctl trust klp://node.{laptop.id}")
+    said = laptop.ctl("task", "send", "klp://agent.nobody.home.kai", "--input", "x", status=1)
+    has(said, "trust_too_low")  # and not whether there is such an agent
     explained = home.json("policy", "explain", "--from", laptop.address, "--type", "TASK_REQUEST")
     equal((explained["allowed"], explained["error"], explained["score_needed"]), (False, "trust_too_low", 5.0), "explain")
     has(explained["rule"], "TASK_REQUEST")
