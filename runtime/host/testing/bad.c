@@ -58,7 +58,8 @@ static void handle(void *self, uint64_t message, const struct kos_message *m)
 __attribute__((constructor)) static void begin(void)
 {
 #if BAD == BAD_CRASH
-    *(volatile int *)(uintptr_t)8 = 1;
+    int *volatile nowhere = (int *)(uintptr_t)8; /* volatile, or compilers see through it */
+    *nowhere = 1;
 #elif BAD == BAD_HANG
     for (volatile int i = 0;; i++)
         continue;
