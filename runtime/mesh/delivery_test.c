@@ -273,6 +273,26 @@ START_TEST(expires_unsent_and_unknown)
 }
 END_TEST
 
+/* What was refused until it expired is known not to be there: it ends with the refusal. */
+START_TEST(expires_refused)
+{
+    struct net_node *a, *b;
+    uint8_t id[KOS_ID_BYTES];
+    linked(&a, &b);
+    kos_manual_fail_files(b->manual, 1, KOS_E_NOSPACE);
+    for (int i = 0; i < 40; i++)
+        net_send(b, a, "TASK_REQUEST", 400000, KLP_CLASS_BULK, id); /* until its store says that it takes nothing */
+    net_run(&net, 3000);
+    struct kos_draft draft = { .type = "TASK_REQUEST", .target = "", .expires_in_ms = 5000 };
+    memcpy(draft.target_id, b->id.b, sizeof draft.target_id);
+    ck_assert_int_eq(net_send_draft(a, &draft), KOS_OK);
+    net_run(&net, 20000);
+    ck_assert_uint_eq(a->ended_count, 1);
+    ck_assert_int_eq(a->ended[0].status, KOS_E_NOSPACE);
+    net_fini(&net);
+}
+END_TEST
+
 START_TEST(full_disk_refuses_and_recovers)
 {
     struct net_node *a, *b;
@@ -313,5 +333,5 @@ END_TEST
 
 TESTS("mesh/delivery", waits_for_a_way, links_cut_after_each_byte, power_fails_at_the_receiver,
       power_fails_at_the_sender, many_messages_go_in_batches_and_in_order, handles_come_again,
-      deferred_comes_again_in_time, outcomes_wait_for_their_owner, expires_unsent_and_unknown,
+      deferred_comes_again_in_time, outcomes_wait_for_their_owner, expires_unsent_and_unknown, expires_refused,
       full_disk_refuses_and_recovers, to_oneself)

@@ -373,8 +373,8 @@ struct mesh_entry {
     uint64_t link; /* SENT: over which; 0 to ourselves */
     uint8_t *body; /* NULL: in the store */
     char *owner, *type;
-    int32_t status; /* ENDED */
-    char *text;
+    int32_t status; /* ENDED; before: by what it was refused for now, KOS_OK when handed over since */
+    char *text;     /* of status */
     bool offered;
 };
 

@@ -248,6 +248,9 @@ void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const
     struct mesh_link *link = entry->state == MESH_SENT ? mesh_link_find(mesh, entry->link) : NULL;
     if (receipt->error == KOS_E_UNKNOWN_ID && link && link->session)
         mesh_session_forget_logs(link->session);
+    entry->status = receipt->error;
+    free(entry->text);
+    entry->text = kos_strdup(receipt->text[0] ? receipt->text : kos_error_text(receipt->error));
     if (entry->state == MESH_SENT || entry->state == MESH_WAITING)
         try_later(mesh, entry);
 }
@@ -258,7 +261,12 @@ static void expire(struct kos_mesh *mesh, struct mesh_entry *entry)
         due_push(mesh, mesh_steady(mesh) + 100, entry->seq); /* in a worker's or the disk's hands: soon not */
         return;
     }
-    if (entry->handed)
+    if (entry->status < 0) {
+        /* Since this refusal nobody has had it: what becomes of it is known. */
+        char *said = kos_strdup(entry->text);
+        end(mesh, entry, entry->status, said);
+        free(said);
+    } else if (entry->handed)
         end(mesh, entry, KOS_E_INTERRUPTED,
             "it expired without a receipt, after it may have been handed over: whether the target has it is not known");
     else

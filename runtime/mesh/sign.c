@@ -120,6 +120,7 @@ static void hand_over(struct run *run)
         if (!entry || entry->state != MESH_SIGNING)
             continue;
         entry->state = MESH_SENT;
+        entry->status = KOS_OK;
         entry->link = run->link;
         if (session)
             mesh_outbox_sent(session, entry);
