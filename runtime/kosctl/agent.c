@@ -148,13 +148,6 @@ int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv)
     return EXIT_DONE;
 }
 
-static const char *setting_type(json_int_t type)
-{
-    static const char *const names[] = { "", "text", "number", "true or false", "duration", "size", "fraction", "list", "secret", "table" };
-    const json_int_t count = sizeof names / sizeof *names;
-    return type > 0 && type < count ? names[type] : "of a kind newer than this kosctl";
-}
-
 static void info_print(json_t *plugin)
 {
     json_t *one;
@@ -165,8 +158,8 @@ static void info_print(json_t *plugin)
     json_array_foreach(json_object_get(plugin, "rights"), i, one)
         printf("asks for the right \"%s\": %s\n", str(one, "name"), str(one, "why"));
     json_array_foreach(json_object_get(plugin, "settings"), i, one) {
-        json_t *fallback = json_object_get(one, "fallback");
-        printf("setting %s (%s%s%s): %s\n", str(one, "name"), setting_type(json_integer_value(json_object_get(one, "type"))),
+        json_t *fallback = json_object_get(one, "default");
+        printf("setting %s (%s%s%s): %s\n", str(one, "name"), str(one, "type"),
                json_is_string(fallback) ? ", default " : ", required", json_is_string(fallback) ? json_string_value(fallback) : "", str(one, "summary"));
     }
 }

@@ -201,6 +201,16 @@ def test_exit_status(case):
     equal(home.json("id")["name"], "home.kai", "id works without kosd")
 
 
+def test_plugins_tell_of_themselves(case):
+    home = case.node("home.kai")
+    told = home.ctl("plugin", "info", os.path.join(case.plugins, "task_request.so"))
+    has(told, "setting waiting_max (int, default 256)")
+    has(told, 'asks for the right "agents"')
+    home.start()
+    equal({p["name"]: p["state"] for p in home.json("plugin", "list")["plugins"]},
+          {"broadcast_announce": "running", "task_request": "running", "tcp": "running"}, "all three")
+
+
 def test_reload_keeps_a_good_policy(case):
     home, laptop = case.pair()
     agents(home)
