@@ -196,7 +196,7 @@ def test_who_hangs_up_does_not_end_the_task(case):
                 break
     sending = laptop.popen("task", "send", "klp://agent.gated.home.kai")
     case.until(lambda: len(laptop.json("task", "list")["tasks"]) == 2, "a second one, by kosctl")
-    sending.send_signal(signal.SIGINT)
+    sending.send_signal(signal.SIGTERM)  # not SIGINT, which who runs this in the background may have had ignored
     sending.communicate(timeout=30)
     with open(home.own("gated", "go"), "w", encoding="utf-8"):
         pass
