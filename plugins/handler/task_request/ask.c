@@ -30,16 +30,22 @@ void ask_release(struct tasks *tasks, struct out_task *task)
     out_free(task);
 }
 
-static void record_put(struct tasks *tasks, uint64_t tx, const struct out_task *task)
+/* malloc'ed. */
+static struct kos_bytes record_made(const struct out_task *task)
 {
-    char key[KEY_MAX];
     size_t cap = RECORD_MAX + 6 * TEXT_MAX + 6 * strlen(task->target) + (task->result ? strlen(task->result) : 0) + (task->evidence ? strlen(task->evidence) : 0);
     uint8_t *record = malloc(cap);
     if (!record)
         abort();
-    size_t len = out_record(task, record, cap);
-    tasks->host->tx_put(tasks->host, tx, kos_bytes(key, out_key(task->id, key)), kos_bytes(record, len));
-    free(record);
+    return kos_bytes(record, out_record(task, record, cap));
+}
+
+static void record_put(struct effect *effect, const struct out_task *task)
+{
+    char key[KEY_MAX];
+    struct kos_bytes record = record_made(task);
+    effect_put(effect, kos_bytes(key, out_key(task->id, key)), record);
+    free((void *)record.data);
 }
 
 /* ---- followers ---- */
@@ -233,8 +239,10 @@ void ask_unfollow(struct tasks *tasks, uint64_t call)
 
 /* ---- the life of a task ---- */
 
-static void cancel_send(struct tasks *tasks, uint64_t tx, const struct out_task *task)
+/* An effect of its own: that a policy keeps it here does not undo the end of the task. */
+static void cancel_send(struct tasks *tasks, const struct out_task *task)
 {
+    struct effect *effect = effect_new(tasks);
     char id[KLP_ID_TEXT];
     char payload[64];
     struct kos_draft draft = { .size = sizeof draft, .klass = 1, .type = "TASK_CANCEL", .target = task->target, .expires_in_ms = 600000 };
@@ -243,7 +251,8 @@ static void cancel_send(struct tasks *tasks, uint64_t tx, const struct out_task 
     draft.payload = kos_bytes(payload, (size_t)n);
     tasks->host->random(tasks->host, draft.id, sizeof draft.id);
     memcpy(draft.reply_to, task->id, sizeof draft.reply_to);
-    tasks->host->tx_send(tasks->host, tx, &draft);
+    effect_send(effect, &draft);
+    effect_commit(effect, NULL, task->id, KLP_ID_LEN, 0);
 }
 
 static void stored(struct tasks *tasks, struct pending *pending, int32_t status, struct kos_bytes result)
@@ -259,20 +268,19 @@ static void stored(struct tasks *tasks, struct pending *pending, int32_t status,
 /* Ends a task with an error of ours, or one that came; `message` 0 or to be settled with it. */
 static void fail(struct tasks *tasks, struct out_task *task, uint64_t message, int32_t error, bool retry, bool cancel, const char *text)
 {
-    uint64_t tx = next_id(tasks);
+    struct effect *effect = effect_new(tasks);
     task->state = OUT_FAILED;
     task->ended = true;
     task->error = error;
     task->retry = retry;
     snprintf(task->text, sizeof task->text, "%s", text);
     timer_drop(tasks, &task->timer);
-    tasks->host->tx_begin(tasks->host, tx);
-    record_put(tasks, tx, task);
-    if (cancel)
-        cancel_send(tasks, tx, task);
+    record_put(effect, task);
     if (message)
-        tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, task->id, KLP_ID_LEN)->op);
+        effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+    effect_commit(effect, stored, task->id, KLP_ID_LEN, 0);
+    if (cancel)
+        cancel_send(tasks, task);
 }
 
 static void deadline_passed(struct tasks *tasks, struct timer *timer)
@@ -379,17 +387,21 @@ void ask_send(struct tasks *tasks, uint64_t call, struct klp_json parameters, bo
     struct pending *pending = expect(tasks, follow ? sent : sent_and_answer, task->id, KLP_ID_LEN);
     pending->number = follow ? call : 0;
     pending->what = (void *)(uintptr_t)call;
+    struct kos_bytes record = record_made(task);
+    char key[KEY_MAX];
+    /* Refused at once when the store takes nothing: whoever asks is there to hear it. */
     tasks->host->tx_begin(tasks->host, tx);
-    record_put(tasks, tx, task);
+    tasks->host->tx_put(tasks->host, tx, kos_bytes(key, out_key(task->id, key)), record);
     tasks->host->tx_send(tasks->host, tx, &draft);
     tasks->host->tx_commit(tasks->host, tx, pending->op);
+    free((void *)record.data);
     free(data);
 }
 
 static void cancelled(struct tasks *tasks, struct pending *pending, int32_t status, struct kos_bytes result)
 {
     struct out_task *task = out_find(tasks, pending->id);
-    uint64_t call = (uint64_t)(uintptr_t)pending->what;
+    uint64_t call = pending->number;
     (void)result;
     if (status < 0) {
         control_fail(tasks, call, status, "the cancellation could not be stored: %s", kos_error_text(status));
@@ -414,18 +426,15 @@ void ask_cancel(struct tasks *tasks, uint64_t call, const uint8_t id[KLP_ID_LEN]
             out_free(old);
         return;
     }
-    uint64_t tx = next_id(tasks);
-    struct pending *pending = expect(tasks, cancelled, task->id, KLP_ID_LEN);
-    pending->what = (void *)(uintptr_t)call;
+    struct effect *effect = effect_new(tasks);
     task->state = OUT_FAILED;
     task->ended = true;
     task->error = KOS_E_CANCELLED;
     snprintf(task->text, sizeof task->text, "it was cancelled here");
     timer_drop(tasks, &task->timer);
-    tasks->host->tx_begin(tasks->host, tx);
-    record_put(tasks, tx, task);
-    cancel_send(tasks, tx, task);
-    tasks->host->tx_commit(tasks->host, tx, pending->op);
+    record_put(effect, task);
+    effect_commit(effect, cancelled, task->id, KLP_ID_LEN, call);
+    cancel_send(tasks, task);
 }
 
 void ask_outcome(struct tasks *tasks, uint64_t message, const struct kos_outcome *o, struct out_task *task)
@@ -439,13 +448,12 @@ void ask_outcome(struct tasks *tasks, uint64_t message, const struct kos_outcome
         fail(tasks, task, message, o->status, kos_error_retry(o->status), false, o->text && *o->text ? o->text : kos_error_text(o->status));
         return;
     }
-    uint64_t tx = next_id(tasks);
+    struct effect *effect = effect_new(tasks);
     if (task->state == OUT_SENT)
         task->state = OUT_DELIVERED;
-    tasks->host->tx_begin(tasks->host, tx);
-    record_put(tasks, tx, task);
-    tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, task->id, KLP_ID_LEN)->op);
+    record_put(effect, task);
+    effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+    effect_commit(effect, stored, task->id, KLP_ID_LEN, 0);
 }
 
 /* ---- answers ---- */
@@ -491,7 +499,7 @@ static void parts_join(struct out_task *task)
 
 static void part_take(struct tasks *tasks, uint64_t message, struct out_task *task, struct klp_json payload)
 {
-    uint64_t seq = UINT64_MAX, tx;
+    uint64_t seq = UINT64_MAX;
     uint8_t *data = NULL;
     char key[KEY_MAX];
     size_t len = 0;
@@ -516,12 +524,11 @@ static void part_take(struct tasks *tasks, uint64_t message, struct out_task *ta
     parts_join(task);
     if (task->state < OUT_ACCEPTED)
         task->state = OUT_ACCEPTED;
-    tx = next_id(tasks);
-    tasks->host->tx_begin(tasks->host, tx);
-    tasks->host->tx_put(tasks->host, tx, kos_bytes(key, part_key(task->id, (uint32_t)seq, key)), kos_bytes(data, len));
-    record_put(tasks, tx, task);
-    tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, task->id, KLP_ID_LEN)->op);
+    struct effect *effect = effect_new(tasks);
+    effect_put(effect, kos_bytes(key, part_key(task->id, (uint32_t)seq, key)), kos_bytes(data, len));
+    record_put(effect, task);
+    effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+    effect_commit(effect, stored, task->id, KLP_ID_LEN, 0);
     free(data);
 }
 
@@ -557,12 +564,11 @@ static void progress_take(struct tasks *tasks, uint64_t message, struct out_task
     if (klp_json_equals(kind, "part")) {
         part_take(tasks, message, task, payload);
     } else if (klp_json_equals(kind, "accepted") && task->state < OUT_ACCEPTED) {
-        uint64_t tx = next_id(tasks);
+        struct effect *effect = effect_new(tasks);
         task->state = OUT_ACCEPTED;
-        tasks->host->tx_begin(tasks->host, tx);
-        record_put(tasks, tx, task);
-        tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-        tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, task->id, KLP_ID_LEN)->op);
+        record_put(effect, task);
+        effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+        effect_commit(effect, stored, task->id, KLP_ID_LEN, 0);
     } else {
         if (klp_json_equals(kind, "progress"))
             progress_tell(tasks, task, payload);
@@ -626,13 +632,12 @@ static void result_take(struct tasks *tasks, uint64_t message, struct out_task *
     if (task->state < OUT_ACCEPTED)
         task->state = OUT_ACCEPTED;
     parts_join(task);
-    uint64_t tx = next_id(tasks);
+    struct effect *effect = effect_new(tasks);
     if (over(task))
         timer_drop(tasks, &task->timer);
-    tasks->host->tx_begin(tasks->host, tx);
-    record_put(tasks, tx, task);
-    tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, task->id, KLP_ID_LEN)->op);
+    record_put(effect, task);
+    effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+    effect_commit(effect, stored, task->id, KLP_ID_LEN, 0);
 }
 
 void ask_handle(struct tasks *tasks, uint64_t message, const struct kos_message *m)

@@ -41,7 +41,7 @@ static const uint8_t *task_id(const struct in_task *task)
     return task->key + KLP_ID_LEN;
 }
 
-void answer(struct tasks *tasks, uint64_t tx, const struct in_task *task, const char *type, struct kos_bytes payload, const uint8_t id[KLP_ID_LEN])
+static void answer(struct tasks *tasks, struct effect *effect, const struct in_task *task, const char *type, struct kos_bytes payload, const uint8_t id[KLP_ID_LEN])
 {
     struct kos_draft draft = { .size = sizeof draft, .klass = 1, .type = type, .target = task->source, .payload = payload };
     int64_t left = task->deadline + EXPIRY_GRACE_MS - tasks->host->now_ms(tasks->host);
@@ -52,28 +52,28 @@ void answer(struct tasks *tasks, uint64_t tx, const struct in_task *task, const 
     memcpy(draft.reply_to, task_id(task), sizeof draft.reply_to);
     memcpy(draft.from_agent, task->agent, sizeof draft.from_agent);
     memcpy(draft.target_id, task->key, sizeof draft.target_id);
-    tasks->host->tx_send(tasks->host, tx, &draft);
+    effect_send(effect, &draft);
 }
 
-static void answer_fresh(struct tasks *tasks, uint64_t tx, const struct in_task *task, const char *type, struct kos_bytes payload)
+static void answer_fresh(struct tasks *tasks, struct effect *effect, const struct in_task *task, const char *type, struct kos_bytes payload)
 {
     uint8_t id[KLP_ID_LEN];
     tasks->host->random(tasks->host, id, sizeof id);
-    answer(tasks, tx, task, type, payload, id);
+    answer(tasks, effect, task, type, payload, id);
 }
 
-static void record_put(struct tasks *tasks, uint64_t tx, const struct in_task *task, int32_t error)
+static void record_put(struct effect *effect, const struct in_task *task)
 {
     char key[KEY_MAX];
     uint8_t record[RECORD_MAX];
-    size_t len = in_record(task, error, record, sizeof record);
-    tasks->host->tx_put(tasks->host, tx, kos_bytes(key, in_key("i", task->key, key)), kos_bytes(record, len));
+    size_t len = in_record(task, task->error, record, sizeof record);
+    effect_put(effect, kos_bytes(key, in_key("i", task->key, key)), kos_bytes(record, len));
 }
 
-static void inputs_delete(struct tasks *tasks, uint64_t tx, const struct in_task *task)
+static void inputs_delete(struct effect *effect, const struct in_task *task)
 {
     char key[KEY_MAX];
-    tasks->host->tx_delete(tasks->host, tx, kos_bytes(key, in_key("n", task->key, key)));
+    effect_delete(effect, kos_bytes(key, in_key("n", task->key, key)));
 }
 
 static void put_task(struct klp_json_out *out, const struct in_task *task)
@@ -119,24 +119,36 @@ static struct kos_bytes error_payload(const struct in_task *task, int32_t error,
 
 static void next_start(struct tasks *tasks, const uint8_t agent[KLP_ID_LEN]);
 
-static void stored(struct tasks *tasks, struct pending *pending, int32_t status, struct kos_bytes result)
+static void finished(struct tasks *tasks, struct pending *what, int32_t status, struct kos_bytes result)
 {
-    (void)pending;
-    if (status < 0)
-        log_line(tasks, KOS_ERROR, "what is new of a task could not be stored: %.*s", (int)result.len, result.len ? (const char *)result.data : "");
+    struct in_task *task = in_find(tasks, what->id);
+    if (!task)
+        return;
+    if (status == KOS_OK || task->unheard) {
+        in_drop(tasks, task);
+        return;
+    }
+    /* A policy that changed meanwhile keeps the answer here; that the task is over is stored all the same. */
+    log_line(tasks, KOS_WARNING, "the result of a task is not told: %.*s", (int)result.len, result.len ? (const char *)result.data : "");
+    struct effect *effect = effect_new(tasks);
+    task->unheard = true;
+    record_put(effect, task);
+    inputs_delete(effect, task);
+    effect_commit(effect, finished, task->key, sizeof task->key, 0);
 }
 
-/* The last word to the asker, and the record that it was said. The task is gone from memory after this. */
-static void finish(struct tasks *tasks, struct in_task *task, uint64_t tx, int32_t error, struct kos_bytes payload)
+/* The last word to the asker, and the record that it was said; with them the task goes. */
+static void finish(struct tasks *tasks, struct in_task *task, struct effect *effect, int32_t error, struct kos_bytes payload)
 {
     uint8_t agent[KLP_ID_LEN];
     memcpy(agent, task->agent, sizeof agent);
+    timer_drop(tasks, &task->timer);
     task->state = IN_DONE;
-    record_put(tasks, tx, task, error);
-    inputs_delete(tasks, tx, task);
-    answer_fresh(tasks, tx, task, "TASK_RESULT", payload);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, NULL, 0)->op);
-    in_drop(tasks, task);
+    task->error = error;
+    record_put(effect, task);
+    inputs_delete(effect, task);
+    answer_fresh(tasks, effect, task, "TASK_RESULT", payload);
+    effect_commit(effect, finished, task->key, sizeof task->key, 0);
     next_start(tasks, agent);
 }
 
@@ -144,10 +156,8 @@ static void finish_error(struct tasks *tasks, struct in_task *task, int32_t erro
 {
     uint8_t buf[8 * TEXT_MAX];
     char said[TEXT_MAX];
-    uint64_t tx = next_id(tasks);
     snprintf(said, sizeof said, "%s", text);
-    tasks->host->tx_begin(tasks->host, tx);
-    finish(tasks, task, tx, error, error_payload(task, error, said, retry, buf, sizeof buf));
+    finish(tasks, task, effect_new(tasks), error, error_payload(task, error, said, retry, buf, sizeof buf));
 }
 
 /* ---- starting ---- */
@@ -195,12 +205,11 @@ static void starting_stored(struct tasks *tasks, struct pending *pending, int32_
 
 static void start(struct tasks *tasks, struct in_task *task)
 {
-    uint64_t tx = next_id(tasks);
+    struct effect *effect = effect_new(tasks);
     timer_drop(tasks, &task->timer);
     task->state = IN_STARTING;
-    tasks->host->tx_begin(tasks->host, tx);
-    record_put(tasks, tx, task, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, starting_stored, task->key, sizeof task->key)->op);
+    record_put(effect, task);
+    effect_commit(effect, starting_stored, task->key, sizeof task->key, 0);
 }
 
 static uint32_t active(struct tasks *tasks, const uint8_t agent[KLP_ID_LEN], uint32_t *ret_waiting)
@@ -248,11 +257,15 @@ static void next_start(struct tasks *tasks, const uint8_t agent[KLP_ID_LEN])
 static void accepted(struct tasks *tasks, struct pending *pending, int32_t status, struct kos_bytes result)
 {
     struct in_task *task = in_find(tasks, pending->id);
-    (void)result;
     if (!task || task->state != IN_WAITING)
         return;
     if (status < 0) {
-        /* The message was not settled: it comes again. */
+        char text[TEXT_MAX];
+        struct effect *effect = effect_new(tasks);
+        snprintf(text, sizeof text, "%.*s", (int)result.len, result.len ? (const char *)result.data : "");
+        log_line(tasks, KOS_WARNING, "a task cannot be accepted: %s", text);
+        effect_verdict(effect, pending->number, KOS_REJECT, status, "this node could not answer", 0);
+        effect_commit(effect, NULL, NULL, 0, 0);
         in_drop(tasks, task);
         return;
     }
@@ -278,15 +291,21 @@ static bool inputs_valid(struct klp_json inputs)
     return true;
 }
 
+static void refused(struct tasks *tasks, struct pending *what, int32_t status, struct kos_bytes result)
+{
+    (void)result;
+    if (status < 0)
+        settle(tasks, what->number); /* the asker may not be told */
+}
+
 /* Refused in the answer, not by the receipt: the asker's task ends with our signed word. */
 static void refuse(struct tasks *tasks, uint64_t message, struct in_task *task, int32_t error, bool retry, const char *text)
 {
     uint8_t buf[8 * TEXT_MAX];
-    uint64_t tx = next_id(tasks);
-    tasks->host->tx_begin(tasks->host, tx);
-    answer_fresh(tasks, tx, task, "TASK_RESULT", error_payload(task, error, text, retry, buf, sizeof buf));
-    tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, NULL, 0)->op);
+    struct effect *effect = effect_new(tasks);
+    answer_fresh(tasks, effect, task, "TASK_RESULT", error_payload(task, error, text, retry, buf, sizeof buf));
+    effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+    effect_commit(effect, refused, NULL, 0, message);
     perform_free(task);
 }
 
@@ -294,15 +313,14 @@ static void accept(struct tasks *tasks, uint64_t message, struct in_task *task, 
 {
     char key[KEY_MAX];
     uint8_t buf[256];
-    uint64_t tx = next_id(tasks);
+    struct effect *effect = effect_new(tasks);
     task->state = IN_WAITING;
     HASH_ADD(hh, tasks->in, key, sizeof task->key, task);
-    tasks->host->tx_begin(tasks->host, tx);
-    record_put(tasks, tx, task, 0);
-    tasks->host->tx_put(tasks->host, tx, kos_bytes(key, in_key("n", task->key, key)), inputs.text);
-    answer_fresh(tasks, tx, task, "TASK_PROGRESS", accepted_payload(task, buf, sizeof buf));
-    tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, accepted, task->key, sizeof task->key)->op);
+    record_put(effect, task);
+    effect_put(effect, kos_bytes(key, in_key("n", task->key, key)), inputs.text);
+    answer_fresh(tasks, effect, task, "TASK_PROGRESS", accepted_payload(task, buf, sizeof buf));
+    effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+    effect_commit(effect, accepted, task->key, sizeof task->key, message);
 }
 
 static void request_judge(struct tasks *tasks, uint64_t message, const struct kos_message *m, struct in_task *task)
@@ -376,7 +394,7 @@ void perform_cancel(struct tasks *tasks, uint64_t message, const struct kos_mess
 
 /* ---- answering ---- */
 
-static void part_send(struct tasks *tasks, uint64_t tx, struct in_task *task, size_t len)
+static void part_send(struct tasks *tasks, struct effect *effect, struct in_task *task, size_t len)
 {
     size_t cap = 6 * len + 512;
     uint8_t *buf = malloc(cap);
@@ -403,7 +421,7 @@ static void part_send(struct tasks *tasks, uint64_t tx, struct in_task *task, si
     memcpy(part->key, task->key, sizeof part->key);
     part->bytes = len;
     HASH_ADD(hh, tasks->sent, id, sizeof part->id, part);
-    answer(tasks, tx, task, "TASK_PROGRESS", payload, part->id);
+    answer(tasks, effect, task, "TASK_PROGRESS", payload, part->id);
     free(buf);
     crypto_hash_sha256_update(&task->digest, task->buffer, len);
     task->parts++;
@@ -413,14 +431,14 @@ static void part_send(struct tasks *tasks, uint64_t tx, struct in_task *task, si
 }
 
 /* Sends what is buffered; without `all` a character that is not whole yet waits for its rest. */
-static void buffer_send(struct tasks *tasks, uint64_t tx, struct in_task *task, bool all)
+static void buffer_send(struct tasks *tasks, struct effect *effect, struct in_task *task, bool all)
 {
     while (task->buffered) {
         bool cut;
         size_t whole = text_prefix(task->buffer, task->buffered, &cut);
         if (cut && whole == 0 && !all)
             return;
-        part_send(tasks, tx, task, cut && whole ? whole : task->buffered);
+        part_send(tasks, effect, task, cut && whole ? whole : task->buffered);
     }
 }
 
@@ -430,7 +448,6 @@ static void progress_send(struct tasks *tasks, struct in_task *task, struct kos_
     uint8_t *buf = malloc(cap);
     struct klp_json_out out;
     struct kos_bytes payload;
-    uint64_t tx = next_id(tasks);
     if (!buf)
         abort();
     klp_json_begin(&out, buf, cap);
@@ -442,19 +459,19 @@ static void progress_send(struct tasks *tasks, struct in_task *task, struct kos_
     put_task(&out, task);
     klp_json_close(&out, '}');
     if (klp_json_end(&out, &payload) == KOS_OK) {
-        tasks->host->tx_begin(tasks->host, tx);
-        answer_fresh(tasks, tx, task, "TASK_PROGRESS", payload);
-        tasks->host->tx_commit(tasks->host, tx, expect(tasks, stored, NULL, 0)->op);
+        struct effect *effect = effect_new(tasks);
+        answer_fresh(tasks, effect, task, "TASK_PROGRESS", payload);
+        effect_commit(effect, NULL, task->key, sizeof task->key, 0);
     }
     free(buf);
 }
 
-/* A part that cannot be stored would leave a hole: end the run, say so. */
+/* A part that may not leave would make a hole: end the run. */
 static void part_stored(struct tasks *tasks, struct pending *pending, int32_t status, struct kos_bytes result)
 {
     struct in_task *task = in_find(tasks, pending->id);
     if (status < 0 && task && task->run) {
-        log_line(tasks, KOS_ERROR, "a part of an answer could not be stored, the task is ended: %.*s", (int)result.len, result.len ? (const char *)result.data : "");
+        log_line(tasks, KOS_WARNING, "a part of an answer may not leave, the task is ended: %.*s", (int)result.len, result.len ? (const char *)result.data : "");
         tasks->agents->cancel(tasks->host, task->run);
     }
 }
@@ -473,10 +490,9 @@ void perform_output(struct tasks *tasks, uint64_t run, int32_t kind, struct kos_
         memcpy(task->buffer + task->buffered, bytes.data, n);
         task->buffered += n;
         bytes = kos_bytes(bytes.data + n, bytes.len - n);
-        uint64_t tx = next_id(tasks);
-        tasks->host->tx_begin(tasks->host, tx);
-        buffer_send(tasks, tx, task, false);
-        tasks->host->tx_commit(tasks->host, tx, expect(tasks, part_stored, task->key, sizeof task->key)->op);
+        struct effect *effect = effect_new(tasks);
+        buffer_send(tasks, effect, task, false);
+        effect_commit(effect, part_stored, task->key, sizeof task->key, 0);
     }
 }
 
@@ -511,27 +527,26 @@ void perform_ended(struct tasks *tasks, uint64_t run, int32_t status, struct kos
 {
     struct in_task *task = in_by_run(tasks, run);
     static const uint8_t none[32];
-    uint64_t tx = next_id(tasks);
     if (!task)
         return;
     HASH_DELETE(run_hh, tasks->runs, task);
     task->run = 0;
     if (tasks->stopping && status == KOS_E_INTERRUPTED)
         return; /* still "starting" on disk: the next start says that it was interrupted */
-    tasks->host->tx_begin(tasks->host, tx);
-    buffer_send(tasks, tx, task, true);
+    struct effect *effect = effect_new(tasks);
+    buffer_send(tasks, effect, task, true);
     if (status < 0) {
         uint8_t buf[8 * TEXT_MAX];
         char said[TEXT_MAX];
         snprintf(said, sizeof said, "%s", text && *text ? text : kos_error_text(status));
-        finish(tasks, task, tx, status, error_payload(task, status, said, retry != 0, buf, sizeof buf));
+        finish(tasks, task, effect, status, error_payload(task, status, said, retry != 0, buf, sizeof buf));
         return;
     }
     size_t cap = result.len + 1024;
     uint8_t *buf = malloc(cap);
     if (!buf)
         abort();
-    finish(tasks, task, tx, KOS_OK, result_payload(task, result, audit ? audit : none, buf, cap));
+    finish(tasks, task, effect, KOS_OK, result_payload(task, result, audit ? audit : none, buf, cap));
     free(buf);
 }
 

@@ -94,18 +94,16 @@ static void nothing_more(struct tasks *tasks, struct pending *pending, int32_t s
 
 void settle(struct tasks *tasks, uint64_t message)
 {
-    uint64_t tx = next_id(tasks);
-    tasks->host->tx_begin(tasks->host, tx);
-    tasks->host->tx_verdict(tasks->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, nothing_more, NULL, 0)->op);
+    struct effect *effect = effect_new(tasks);
+    effect_verdict(effect, message, KOS_ACCEPT, 0, NULL, 0);
+    effect_commit(effect, NULL, NULL, 0, 0);
 }
 
 static void defer(struct tasks *tasks, uint64_t message)
 {
-    uint64_t tx = next_id(tasks);
-    tasks->host->tx_begin(tasks->host, tx);
-    tasks->host->tx_verdict(tasks->host, tx, message, KOS_DEFER, 0, NULL, DEFER_MS);
-    tasks->host->tx_commit(tasks->host, tx, expect(tasks, nothing_more, NULL, 0)->op);
+    struct effect *effect = effect_new(tasks);
+    effect_verdict(effect, message, KOS_DEFER, 0, NULL, DEFER_MS);
+    effect_commit(effect, NULL, NULL, 0, 0);
 }
 
 static void handle(void *self, uint64_t message, const struct kos_message *m)
@@ -329,6 +327,7 @@ static void fini(void *self)
         HASH_DEL(tasks->timers, timer);
         free(timer);
     }
+    effects_free(tasks);
     HASH_CLEAR(run_hh, tasks->runs);
     HASH_ITER(hh, tasks->in, in, next_in) {
         HASH_DEL(tasks->in, in);

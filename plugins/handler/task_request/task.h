@@ -4,6 +4,7 @@
  *
  *   ask.c      tasks we asked of others: sent, followed, their answer put together
  *   perform.c  tasks others ask of our agents: accepted, run at most once, answered
+ *   effect.c   what follows from them, stored sooner or later
  *   record.c   both as canonical JSON in the plugin's state
  *   control.c  org.kos.task on the control socket
  *   plugin.c   the plugin: settings, life, operations
@@ -104,6 +105,8 @@ struct in_task {
     crypto_hash_sha256_state digest;
     uint8_t buffer[PART_MAX];       /* output not sent yet */
     size_t buffered;
+    int32_t error;                  /* DONE: what it ended with */
+    bool unheard;                   /* DONE: the asker may not be told */
     uint64_t timer;
 };
 
@@ -132,6 +135,9 @@ struct tasks {
     struct in_task *in, *runs;
     struct sent_part *sent;
     struct timer *timers;
+    struct effect *effects;         /* not stored yet, in order */
+    uint32_t held;                  /* of them: wait for the store */
+    uint64_t again;                 /* timer */
     uint32_t loading;               /* scans of the state that go on */
     bool stopping;
     int64_t deadline_ms, keep_ms, output_max, waiting_max;
@@ -146,8 +152,19 @@ void timer_drop(struct tasks *tasks, uint64_t *id);
 /* One message handled or outcome noted, nothing else. */
 void settle(struct tasks *tasks, uint64_t message);
 void log_line(struct tasks *tasks, int32_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Puts payload into a transaction as a message to whom the task is with. */
-void answer(struct tasks *tasks, uint64_t tx, const struct in_task *task, const char *type, struct kos_bytes payload, const uint8_t id[KLP_ID_LEN]);
+
+/* effect.c: a transaction that is tried until the store takes it. All that is given is copied. */
+struct effect;
+typedef void effect_done(struct tasks *tasks, struct pending *what, int32_t status, struct kos_bytes result);
+struct effect *effect_new(struct tasks *tasks);
+void effect_put(struct effect *effect, struct kos_bytes key, struct kos_bytes value);
+void effect_delete(struct effect *effect, struct kos_bytes key);
+void effect_send(struct effect *effect, const struct kos_draft *draft);
+void effect_verdict(struct effect *effect, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms);
+/* `done`, or NULL, is called once, with `id` and `number`: KOS_OK, or why it can never be (a policy, a limit): then nothing
+ * of it took place. With an id, that of the task, effects are stored in order. */
+void effect_commit(struct effect *effect, effect_done *done, const uint8_t *id, size_t id_len, uint64_t number);
+void effects_free(struct tasks *tasks);
 
 /* record.c: text goes to buf of RECORD_MAX or more; returns its length. Keys are NUL-terminated texts. */
 size_t out_key(const uint8_t id[KLP_ID_LEN], char ret_key[KEY_MAX]);
