@@ -98,12 +98,25 @@ static json_t *roles_json(const char *roles)
     return list;
 }
 
+/* The operator's word, else what the peer calls itself, unless that is somebody else's name here. */
+static const char *shown_name(const struct mesh_peer *peer)
+{
+    struct kos_mesh *mesh = peer->mesh;
+    struct klp_id owner;
+    struct kos_error error;
+    const char *petname = kos_trust_name_of(mesh->trust, &peer->id);
+    if (petname[0] || !peer->name[0])
+        return petname;
+    if (strcmp(peer->name, mesh->name) == 0)
+        return "";
+    return kos_trust_find(mesh->trust, peer->name, &owner, &error) == KOS_OK && !klp_id_eq(&owner, &peer->id) ? "" : peer->name;
+}
+
 static json_t *peer_json(struct mesh_peer *peer)
 {
     struct kos_mesh *mesh = peer->mesh;
     char did[KLP_DID_TEXT];
     const struct klp_log *log = kos_trust_log(mesh->trust, &peer->id);
-    const char *petname = kos_trust_name_of(mesh->trust, &peer->id);
     const struct mesh_session *session;
     json_t *sessions = json_array();
     DL_FOREACH(peer->sessions, session)
@@ -111,7 +124,7 @@ static json_t *peer_json(struct mesh_peer *peer)
     klp_did(&peer->id, did);
     const char *state = peer->sessions ? "connected" : peer->keep ? "connecting" : "away";
     return json_pack("{s:o,s:s,s:s,s:s,s:f,s:s,s:o,s:o,s:o,s:{s:I,s:I},s:I}", "id", mesh_id_json(&peer->id), "did", did,
-                     "name", petname[0] ? petname : peer->name, "claimed_name", peer->name, "score",
+                     "name", shown_name(peer), "claimed_name", peer->name, "score",
                      kos_trust_score(mesh->trust, &peer->id), "state", state, "roles",
                      roles_json(peer->sessions ? peer->sessions->roles : ""), "agents", agents_json(mesh, &peer->id),
                      "sessions", sessions, "outbox", "messages", (json_int_t)peer->entries, "bytes",
