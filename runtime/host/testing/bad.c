@@ -61,7 +61,7 @@ __attribute__((constructor)) static void begin(void)
     int *volatile nowhere = (int *)(uintptr_t)8; /* volatile, or compilers see through it */
     *nowhere = 1;
 #elif BAD == BAD_HANG
-    for (volatile int i = 0;; i++)
+    for (volatile unsigned i = 0;; i++)
         continue;
 #elif BAD == BAD_EXIT
     _exit(3);
