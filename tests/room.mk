@@ -28,5 +28,3 @@ INTEGRATION += tests/integration/bad_input.py
 INTEGRATION += tests/integration/three.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
-TESTS += tests/man.py
-EXTRA_DIST += tests/man.py
