@@ -42,4 +42,36 @@ struct kos_http_user {
     void (*response)(void *self, uint64_t op, int32_t status, const struct kos_http_message *m, const char *text);
 };
 
+/* The other side: a plugin of kind "http" is the server and the client of all others of its node (plugins/service/http,
+ * which runs in a cell). The host stands between: it knows whose a prefix, request or fetch is, checks rights, and
+ * registers prefixes again when the service comes back after a crash. Requests under way are lost with it; fetches end
+ * with KOS_E_INTERRUPTED. */
+#define KOS_HTTP_SERVICE "kos.http.service/1"
+#define KOS_HTTP_SERVICE_HOST "kos.http.service.host/1"
+
+struct kos_http_service {
+    uint32_t size;
+    /* Hands every request below `prefix` over from now on -> kos_host.complete(op). No two prefixes are alike; of two
+     * that fit, the longer has the request. A body above body_max_bytes is answered 413 by the service itself. */
+    void (*serve)(void *self, uint64_t op, const char *prefix, uint64_t body_max_bytes);
+    void (*unserve)(void *self, const char *prefix);
+    /* Exactly one for each request; one whose client went away is ignored. */
+    void (*respond)(void *self, uint64_t request, const struct kos_http_message *response);
+    /* -> response(op), exactly once. `timeout_ms` for the whole of it. Redirects are not followed. */
+    void (*fetch)(void *self, uint64_t op, const struct kos_http_message *request, uint64_t body_max_bytes,
+                  uint64_t timeout_ms);
+    void (*cancel)(void *self, uint64_t op);      /* -> response(op, KOS_E_CANCELLED), unless it is on its way */
+};
+
+struct kos_http_service_host {
+    uint32_t size;
+    /* Request ids are the service's, until respond. `prefix` as given to serve. */
+    void (*request)(const struct kos_host *host, uint64_t request, const char *prefix,
+                    const struct kos_http_message *m);
+    /* status KOS_OK and a message with any HTTP status, or the error and a sentence: KOS_E_UNREACHABLE, KOS_E_TIMEOUT,
+     * KOS_E_LIMIT (body_max_bytes), KOS_E_CANCELLED, KOS_E_INVALID. */
+    void (*response)(const struct kos_host *host, uint64_t op, int32_t status, const struct kos_http_message *m,
+                     const char *text);
+};
+
 #endif
