@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-libkos_la_SOURCES += runtime/core/env.h runtime/core/env.c runtime/core/loop.h runtime/core/loop.c \
+libkosbase_la_SOURCES += runtime/core/env.h runtime/core/env.c runtime/core/loop.h runtime/core/loop.c \
   runtime/core/manual.h runtime/core/manual.c runtime/core/buf.h runtime/core/buf.c runtime/core/files.c runtime/core/files.h \
   runtime/core/pool.c runtime/core/pool.h runtime/core/turn.c runtime/core/turn.h runtime/core/manual_files.c runtime/core/manual_files.h \
   runtime/core/manual_disk.c runtime/core/manual_disk.h runtime/core/plain.h runtime/core/plain.c

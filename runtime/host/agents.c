@@ -45,8 +45,9 @@ static void drop(struct kos_hosted *hosted, struct kos_host_run *run)
     free(run);
 }
 
-void kos_service_run(struct kos_hosted *hosted, uint64_t id, const struct kos_run *given)
+void kos_service_run(struct kos_services *services, uint64_t id, const struct kos_run *given)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_run r;
     if (!kos_hosted_may(hosted, KOS_RIGHT_AGENTS))
         return;
@@ -68,14 +69,16 @@ void kos_service_run(struct kos_hosted *hosted, uint64_t id, const struct kos_ru
         kos_agents_run(hosted->hosting->agents, &hosted->owner, id, &r);
 }
 
-void kos_service_run_credit(struct kos_hosted *hosted, uint64_t id, uint64_t bytes)
+void kos_service_run_credit(struct kos_services *services, uint64_t id, uint64_t bytes)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     if (find(hosted, id))
         kos_agents_credit(hosted->hosting->agents, &hosted->owner, id, bytes);
 }
 
-void kos_service_run_cancel(struct kos_hosted *hosted, uint64_t id)
+void kos_service_run_cancel(struct kos_services *services, uint64_t id)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     if (find(hosted, id))
         kos_agents_cancel(hosted->hosting->agents, &hosted->owner, id);
 }

@@ -135,8 +135,9 @@ const struct kos_carrier_ops kos_host_carrier_ops = { c_listen, c_endpoint_close
 
 /* ---- from the plugin ---- */
 
-void kos_service_endpoint_up(struct kos_hosted *hosted, uint64_t id, const char *address)
+void kos_service_endpoint_up(struct kos_services *services, uint64_t id, const char *address)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_link *e = by_plugin(hosted->endpoints, id);
     if (!e || e->up) {
         kos_hosted_broke(hosted, "said that endpoint %" PRIu64 " is up, which %s", id,
@@ -147,8 +148,9 @@ void kos_service_endpoint_up(struct kos_hosted *hosted, uint64_t id, const char 
     kos_mesh_endpoint_up(hosted->hosting->mesh, e->mesh_id, address ? address : "");
 }
 
-void kos_service_endpoint_down(struct kos_hosted *hosted, uint64_t id, int32_t status, const char *text)
+void kos_service_endpoint_down(struct kos_services *services, uint64_t id, int32_t status, const char *text)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_link *e = by_plugin(hosted->endpoints, id);
     if (!e) {
         kos_hosted_broke(hosted, "said that endpoint %" PRIu64 " is down, which it has not", id);
@@ -178,8 +180,9 @@ static void accepted(struct kos_hosted *hosted, uint64_t id, uint64_t endpoint, 
         hosted->backend->ops->link_close(hosted->backend, id, false);
 }
 
-void kos_service_link_up(struct kos_hosted *hosted, uint64_t id, uint64_t endpoint, const struct kos_link_info *given)
+void kos_service_link_up(struct kos_services *services, uint64_t id, uint64_t endpoint, const struct kos_link_info *given)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_link_info info;
     KOS_SIZED(&info, given);
     info.local = info.local ? info.local : "";
@@ -198,8 +201,9 @@ void kos_service_link_up(struct kos_hosted *hosted, uint64_t id, uint64_t endpoi
     kos_mesh_link_up(hosted->hosting->mesh, link->mesh_id, &info);
 }
 
-void kos_service_link_received(struct kos_hosted *hosted, uint64_t id, struct kos_bytes bytes)
+void kos_service_link_received(struct kos_services *services, uint64_t id, struct kos_bytes bytes)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_link *link = by_plugin(hosted->links, id);
     if (!link || !link->up) {
         kos_hosted_broke(hosted, "received on link %" PRIu64 ", which is not up", id);
@@ -217,8 +221,9 @@ void kos_service_link_received(struct kos_hosted *hosted, uint64_t id, struct ko
     kos_mesh_link_received(hosted->hosting->mesh, link->mesh_id, bytes);
 }
 
-void kos_service_link_credit(struct kos_hosted *hosted, uint64_t id, uint64_t bytes)
+void kos_service_link_credit(struct kos_services *services, uint64_t id, uint64_t bytes)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_link *link = by_plugin(hosted->links, id);
     if (!link || !link->up) {
         kos_hosted_broke(hosted, "gave credit on link %" PRIu64 ", which is not up", id);
@@ -234,8 +239,9 @@ void kos_service_link_credit(struct kos_hosted *hosted, uint64_t id, uint64_t by
         kos_mesh_link_credit(hosted->hosting->mesh, link->mesh_id, bytes);
 }
 
-void kos_service_link_down(struct kos_hosted *hosted, uint64_t id, int32_t status, const char *text)
+void kos_service_link_down(struct kos_services *services, uint64_t id, int32_t status, const char *text)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_link *link = by_plugin(hosted->links, id);
     if (!link) {
         kos_hosted_broke(hosted, "said that link %" PRIu64 " is down, which it has not", id);
@@ -251,9 +257,9 @@ void kos_links_drop(struct kos_hosted *hosted)
 {
     struct kos_host_link *link, *next;
     HASH_ITER(by_plugin, hosted->links, link, next)
-        kos_service_link_down(hosted, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
+        kos_service_link_down(&hosted->services, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
     HASH_ITER(by_plugin, hosted->endpoints, link, next)
-        kos_service_endpoint_down(hosted, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
+        kos_service_endpoint_down(&hosted->services, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
 }
 
 size_t kos_links_count(const struct kos_hosted *hosted)

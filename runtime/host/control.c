@@ -82,9 +82,10 @@ void kos_hosting_hangup(struct kos_hosting *hosting, uint64_t id)
         forget_oldest(hosted);
 }
 
-void kos_service_reply(struct kos_hosted *hosted, uint64_t id, int32_t status, struct kos_bytes parameters,
+void kos_service_reply(struct kos_services *services, uint64_t id, int32_t status, struct kos_bytes parameters,
                        const char *text, int32_t continues)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_call *call;
     HASH_FIND(by_plugin, hosted->calls, &id, sizeof id, call);
     if (!call) {
@@ -111,8 +112,9 @@ void kos_service_reply(struct kos_hosted *hosted, uint64_t id, int32_t status, s
                   more);
 }
 
-void kos_service_event(struct kos_hosted *hosted, const char *event, struct kos_bytes detail)
+void kos_service_event(struct kos_services *services, const char *event, struct kos_bytes detail)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     json_t *object = json_loadb((const char *)detail.data, detail.len, JSON_REJECT_DUPLICATES, NULL);
     if (!event || !*event || strlen(event) > KOS_MANIFEST_NAME || detail.len > KOS_HOSTED_SECRET_BYTES ||
         !json_is_object(object)) {

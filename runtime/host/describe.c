@@ -2,7 +2,7 @@
  * Describes a module in a child process: its constructors run there, with limits and without rights, and only bounded
  * JSON comes back. The child may map and read files, compute, and write to one pipe. */
 #include "host/host.h"
-#include "host/manifest.h"
+#include "driver/manifest.h"
 
 #include <errno.h>
 #include <fcntl.h>

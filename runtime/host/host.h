@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The host of plugins: loads modules, checks settings and rights, and joins them to mesh, agents and control. The
- * backend (local.c: in this process; a cell later) is an implementation of one interface, backend.h; nothing above it
- * knows which one serves a plugin.
+ * The host of plugins: loads modules, checks settings and rights, and joins them to mesh, agents and control. What
+ * serves a plugin is one interface, driver/backend.h: the driver, in this process, or a cell.
  */
 #ifndef KOS_HOST_HOST_H
 #define KOS_HOST_HOST_H

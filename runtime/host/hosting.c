@@ -76,10 +76,9 @@ void kos_hosted_quiet(struct kos_hosted *hosted)
     kos_secrets_drop(hosted);
 }
 
-void kos_hosted_finished(struct kos_hosted *hosted)
+struct kos_hosted *kos_hosted_of(struct kos_services *services)
 {
-    if (hosted->hosting->stopping)
-        kos_defer(hosted->hosting->env, &hosted->hosting->stop_check);
+    return (struct kos_hosted *)((char *)services - offsetof(struct kos_hosted, services));
 }
 
 static void hosted_free(struct kos_hosted *hosted)
@@ -132,6 +131,17 @@ static int32_t make_directory(struct kos_hosted *hosted, struct kos_error *ret_e
                                                     hosted->directory, hosted->name, kos_error_text(rc));
 }
 
+static int32_t begin(struct kos_hosted *hosted, struct kos_error *ret_error)
+{
+    const struct kos_driver_spec spec = { .name = hosted->name,
+                                          .path = hosted->path,
+                                          .where = hosted->place,
+                                          .directory = hosted->directory,
+                                          .description = hosted->description,
+                                          .conf = hosted->conf };
+    return kos_driver_new(hosted->hosting->env, &spec, &hosted->services, &hosted->backend, ret_error);
+}
+
 static void log_undriven(struct kos_hosted *hosted)
 {
     const json_t *features = json_object_get(hosted->description, "features");
@@ -175,6 +185,7 @@ static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *
 {
     struct kos_hosted *hosted = kos_new(sizeof *hosted);
     hosted->owner.ops = &kos_host_owner_ops;
+    hosted->services.ops = &kos_hosted_services;
     hosted->hosting = hosting;
     hosted->state = KOS_HOSTED_LOADED;
     hosted->name = kos_strdup(section->name);
@@ -230,7 +241,7 @@ int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *p
     for (struct kos_hosted *h = hosting->plugins; rc >= 0 && h; h = h->next) {
         rc = make_directory(h, ret_error);
         if (rc >= 0)
-            rc = kos_local_new(h, ret_error);
+            rc = begin(h, ret_error);
     }
     if (rc < 0) {
         unload(hosting);

@@ -317,8 +317,9 @@ static struct kos_opening *opening_new(struct kos_hosted *hosted, uint64_t op)
     return o;
 }
 
-void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op)
+void kos_service_open(struct kos_services *services, const char *what, uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_opening *o;
     char text[PLACE + 160];
     size_t i = 0, count = sizeof schemes / sizeof *schemes;
@@ -367,8 +368,9 @@ void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op)
     }
 }
 
-void kos_service_open_cancel(struct kos_hosted *hosted, uint64_t op)
+void kos_service_open_cancel(struct kos_services *services, uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_opening *o;
     HASH_FIND(hh, hosted->openings, &op, sizeof op, o);
     if (o)

@@ -88,13 +88,15 @@ static void submit(struct kos_hosted *hosted, const char *name, struct kos_bytes
     kos_work(s->env, &s->work);
 }
 
-void kos_service_secret_get(struct kos_hosted *hosted, const char *name, uint64_t op)
+void kos_service_secret_get(struct kos_services *services, const char *name, uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     submit(hosted, name, kos_bytes(NULL, 0), false, op);
 }
 
-void kos_service_secret_put(struct kos_hosted *hosted, const char *name, struct kos_bytes value, uint64_t op)
+void kos_service_secret_put(struct kos_services *services, const char *name, struct kos_bytes value, uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     submit(hosted, name, value, true, op);
 }
 

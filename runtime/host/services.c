@@ -5,8 +5,9 @@
 
 #include "host/services.h"
 
-void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text)
+void kos_service_log(struct kos_services *services, int32_t level, const char *text)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_env *env = hosted->hosting->env;
     char line[KOS_LOG_TEXT_MAX + 1];
     size_t n = 0;
@@ -30,16 +31,18 @@ void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text)
     kos_log(env, level, hosted->name, "%s", line);
 }
 
-void kos_service_complete(struct kos_hosted *hosted, uint64_t op, int32_t status)
+void kos_service_complete(struct kos_services *services, uint64_t op, int32_t status, struct kos_bytes result)
 {
     (void)status;
-    kos_hosted_broke(hosted, "completed operation %llu, which is not open", (unsigned long long)op);
+    (void)result;
+    kos_hosted_broke(kos_hosted_of(services), "completed operation %llu, which is not open", (unsigned long long)op);
 }
 
 /* ---- state: store space "plugin:NAME" ---- */
 
-void kos_service_state_get(struct kos_hosted *hosted, struct kos_bytes key, uint64_t op)
+void kos_service_state_get(struct kos_services *services, struct kos_bytes key, uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     uint8_t *value = NULL;
     size_t len = 0;
     if (key.len == 0 || key.len > KOS_STATE_KEY_MAX) {
@@ -78,9 +81,10 @@ static bool scan_one(void *arg, struct kos_bytes key, struct kos_bytes value)
     return true;
 }
 
-void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
+void kos_service_state_scan(struct kos_services *services, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
                             uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct scan scan = { .left = limit };
     if (prefix.len > KOS_STATE_KEY_MAX || from.len > KOS_STATE_KEY_MAX || limit == 0) {
         kos_hosted_complete_text(
@@ -97,8 +101,9 @@ void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, 
 
 /* ---- signatures ---- */
 
-void kos_service_sign(struct kos_hosted *hosted, const char *key, struct kos_bytes body, uint64_t op)
+void kos_service_sign(struct kos_services *services, const char *key, struct kos_bytes body, uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_keys *keys = kos_trust_keys(hosted->hosting->trust);
     struct kos_identity *identity = NULL;
     struct klp_id id;
@@ -122,3 +127,83 @@ void kos_service_sign(struct kos_hosted *hosted, const char *key, struct kos_byt
     kos_hosted_complete(hosted, op, rc < 0 ? rc : KOS_OK,
                         rc < 0 ? kos_bytes(NULL, 0) : kos_bytes(signature, sizeof signature));
 }
+
+/* ---- the table that backends call ---- */
+
+static void broke(struct kos_services *services, const char *what)
+{
+    kos_hosted_broke(kos_hosted_of(services), "%s", what);
+}
+
+static void quiet(struct kos_services *services)
+{
+    kos_hosted_quiet(kos_hosted_of(services));
+}
+
+static void finished(struct kos_services *services)
+{
+    struct kos_hosting *hosting = kos_hosted_of(services)->hosting;
+    if (hosting->stopping)
+        kos_defer(hosting->env, &hosting->stop_check);
+}
+
+/* What belongs to a kind is given to who is of that kind. */
+static bool gives(struct kos_services *services, const char *feature)
+{
+    static const struct { const char *feature, *kind; } pairs[] = {
+        { KOS_TRANSPORT_HOST, KOS_TRANSPORT },
+        { KOS_CONTROL_HOST, KOS_CONTROL },
+    };
+    struct kos_hosted *hosted = kos_hosted_of(services);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (strcmp(pairs[i].feature, feature) == 0)
+            return kos_hosted_offers(hosted, pairs[i].kind);
+    return strcmp(feature, KOS_AGENTS) == 0 && hosted->rights & KOS_RIGHT_AGENTS &&
+        kos_hosted_offers(hosted, KOS_AGENTS_USER) && hosted->hosting->agents;
+}
+
+static const struct kos_agent_info *agent_by_id(struct kos_services *services, const uint8_t id[KOS_ID_BYTES])
+{
+    return kos_agents_by_id(kos_hosted_of(services)->hosting->agents, id);
+}
+
+static const struct kos_agent_info *agent_by_name(struct kos_services *services, const char *name)
+{
+    return kos_agents_by_name(kos_hosted_of(services)->hosting->agents, name);
+}
+
+const struct kos_services_ops kos_hosted_services = {
+    .broke = broke,
+    .quiet = quiet,
+    .finished = finished,
+    .gives = gives,
+    .log = kos_service_log,
+    .complete = kos_service_complete,
+    .open = kos_service_open,
+    .open_cancel = kos_service_open_cancel,
+    .state_get = kos_service_state_get,
+    .state_scan = kos_service_state_scan,
+    .secret_get = kos_service_secret_get,
+    .secret_put = kos_service_secret_put,
+    .sign = kos_service_sign,
+    .tx_begin = kos_service_tx_begin,
+    .tx_put = kos_service_tx_put,
+    .tx_delete = kos_service_tx_delete,
+    .tx_send = kos_service_tx_send,
+    .tx_verdict = kos_service_tx_verdict,
+    .tx_commit = kos_service_tx_commit,
+    .tx_abort = kos_service_tx_abort,
+    .endpoint_up = kos_service_endpoint_up,
+    .endpoint_down = kos_service_endpoint_down,
+    .link_up = kos_service_link_up,
+    .link_received = kos_service_link_received,
+    .link_credit = kos_service_link_credit,
+    .link_down = kos_service_link_down,
+    .reply = kos_service_reply,
+    .event = kos_service_event,
+    .agent_by_id = agent_by_id,
+    .agent_by_name = agent_by_name,
+    .run = kos_service_run,
+    .run_credit = kos_service_run_credit,
+    .run_cancel = kos_service_run_cancel,
+};

@@ -9,9 +9,8 @@
 #include <kos/agents.h>
 #include <kos/transport.h>
 #include <uthash.h>
-#include "host/backend.h"
 #include "host/host.h"
-#include "host/manifest.h"
+#include "driver/driver.h"
 #include "core/buf.h"
 
 enum kos_rights {
@@ -32,6 +31,7 @@ struct kos_secret_op;   /* secret.c */
 /* One plugin: a section of the policy. */
 struct kos_hosted {
     struct kos_agents_owner owner;          /* first: agents.c comes back by it */
+    struct kos_services services;           /* what its backend asks comes in by it */
     struct kos_hosting *hosting;
     struct kos_hosted *next;
     char *name, *path, *place, *space, *directory;  /* section, file, "file:line", store space, own directory or NULL */
@@ -87,8 +87,8 @@ struct kos_hosted *kos_hosted_find(struct kos_hosting *hosting, const char *name
 uint64_t kos_hosted_id(struct kos_hosted *hosted);               /* a fresh even id */
 /* A rule of the SDK was broken: counted, and logged once per plugin and minute. */
 void kos_hosted_broke(struct kos_hosted *hosted, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void kos_hosted_finished(struct kos_hosted *hosted);             /* from the backend: stopped and fini ran */
-void kos_hosted_quiet(struct kos_hosted *hosted);                /* from the backend: stopped; drop what is under way */
+struct kos_hosted *kos_hosted_of(struct kos_services *services);
+void kos_hosted_quiet(struct kos_hosted *hosted);                /* drop what is under way */
 void kos_hosted_complete(struct kos_hosted *hosted, uint64_t op, int32_t status, struct kos_bytes result);
 void kos_hosted_complete_text(struct kos_hosted *hosted, uint64_t op, int32_t status, const char *text);
 
@@ -104,56 +104,57 @@ struct kos_hosted *kos_wiring_for_type(struct kos_hosting *hosting, const char *
 struct kos_hosted *kos_wiring_for_address(struct kos_hosting *hosting, const char *address);
 
 /* services.c */
-void kos_service_log(struct kos_hosted *hosted, int32_t level, const char *text);
-void kos_service_complete(struct kos_hosted *hosted, uint64_t op, int32_t status);
-void kos_service_state_get(struct kos_hosted *hosted, struct kos_bytes key, uint64_t op);
-void kos_service_state_scan(struct kos_hosted *hosted, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
+extern const struct kos_services_ops kos_hosted_services;
+void kos_service_log(struct kos_services *services, int32_t level, const char *text);
+void kos_service_complete(struct kos_services *services, uint64_t op, int32_t status, struct kos_bytes result);
+void kos_service_state_get(struct kos_services *services, struct kos_bytes key, uint64_t op);
+void kos_service_state_scan(struct kos_services *services, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
                             uint64_t op);
-void kos_service_sign(struct kos_hosted *hosted, const char *key, struct kos_bytes body, uint64_t op);
+void kos_service_sign(struct kos_services *services, const char *key, struct kos_bytes body, uint64_t op);
 /* secret.c */
-void kos_service_secret_get(struct kos_hosted *hosted, const char *name, uint64_t op);
-void kos_service_secret_put(struct kos_hosted *hosted, const char *name, struct kos_bytes value, uint64_t op);
+void kos_service_secret_get(struct kos_services *services, const char *name, uint64_t op);
+void kos_service_secret_put(struct kos_services *services, const char *name, struct kos_bytes value, uint64_t op);
 void kos_secrets_drop(struct kos_hosted *hosted);
 /* open.c */
-void kos_service_open(struct kos_hosted *hosted, const char *what, uint64_t op);
-void kos_service_open_cancel(struct kos_hosted *hosted, uint64_t op);
+void kos_service_open(struct kos_services *services, const char *what, uint64_t op);
+void kos_service_open_cancel(struct kos_services *services, uint64_t op);
 void kos_openings_drop(struct kos_hosted *hosted);
 size_t kos_openings_count(const struct kos_hosted *hosted);
 /* tx.c */
-void kos_service_tx_begin(struct kos_hosted *hosted, uint64_t tx);
-void kos_service_tx_put(struct kos_hosted *hosted, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
-void kos_service_tx_delete(struct kos_hosted *hosted, uint64_t tx, struct kos_bytes key);
-void kos_service_tx_send(struct kos_hosted *hosted, uint64_t tx, const struct kos_draft *draft);
-void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t tx, uint64_t message, int32_t verdict, int32_t error,
+void kos_service_tx_begin(struct kos_services *services, uint64_t tx);
+void kos_service_tx_put(struct kos_services *services, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
+void kos_service_tx_delete(struct kos_services *services, uint64_t tx, struct kos_bytes key);
+void kos_service_tx_send(struct kos_services *services, uint64_t tx, const struct kos_draft *draft);
+void kos_service_tx_verdict(struct kos_services *services, uint64_t tx, uint64_t message, int32_t verdict, int32_t error,
                             const char *text, uint64_t retry_ms);
-void kos_service_tx_commit(struct kos_hosted *hosted, uint64_t tx, uint64_t op);
-void kos_service_tx_abort(struct kos_hosted *hosted, uint64_t tx);
+void kos_service_tx_commit(struct kos_services *services, uint64_t tx, uint64_t op);
+void kos_service_tx_abort(struct kos_services *services, uint64_t tx);
 uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle);
 void kos_txs_drop(struct kos_hosted *hosted);
 size_t kos_txs_count(const struct kos_hosted *hosted);
 /* carrier.c */
 extern const struct kos_carrier_ops kos_host_carrier_ops;
-void kos_service_endpoint_up(struct kos_hosted *hosted, uint64_t endpoint, const char *address);
-void kos_service_endpoint_down(struct kos_hosted *hosted, uint64_t endpoint, int32_t status, const char *text);
-void kos_service_link_up(struct kos_hosted *hosted, uint64_t link, uint64_t endpoint, const struct kos_link_info *info);
-void kos_service_link_received(struct kos_hosted *hosted, uint64_t link, struct kos_bytes bytes);
-void kos_service_link_credit(struct kos_hosted *hosted, uint64_t link, uint64_t bytes);
-void kos_service_link_down(struct kos_hosted *hosted, uint64_t link, int32_t status, const char *text);
+void kos_service_endpoint_up(struct kos_services *services, uint64_t endpoint, const char *address);
+void kos_service_endpoint_down(struct kos_services *services, uint64_t endpoint, int32_t status, const char *text);
+void kos_service_link_up(struct kos_services *services, uint64_t link, uint64_t endpoint, const struct kos_link_info *info);
+void kos_service_link_received(struct kos_services *services, uint64_t link, struct kos_bytes bytes);
+void kos_service_link_credit(struct kos_services *services, uint64_t link, uint64_t bytes);
+void kos_service_link_down(struct kos_services *services, uint64_t link, int32_t status, const char *text);
 void kos_links_drop(struct kos_hosted *hosted);
 size_t kos_links_count(const struct kos_hosted *hosted);
 /* sink.c */
 extern const struct kos_sink_ops kos_host_sink_ops;
 /* control.c */
-void kos_service_reply(struct kos_hosted *hosted, uint64_t call, int32_t status, struct kos_bytes parameters,
+void kos_service_reply(struct kos_services *services, uint64_t call, int32_t status, struct kos_bytes parameters,
                        const char *text, int32_t continues);
-void kos_service_event(struct kos_hosted *hosted, const char *event, struct kos_bytes detail);
+void kos_service_event(struct kos_services *services, const char *event, struct kos_bytes detail);
 void kos_calls_drop(struct kos_hosted *hosted);
 size_t kos_calls_count(const struct kos_hosted *hosted);
 /* agents.c */
 extern const struct kos_agents_owner_ops kos_host_owner_ops;
-void kos_service_run(struct kos_hosted *hosted, uint64_t run, const struct kos_run *r);
-void kos_service_run_credit(struct kos_hosted *hosted, uint64_t run, uint64_t bytes);
-void kos_service_run_cancel(struct kos_hosted *hosted, uint64_t run);
+void kos_service_run(struct kos_services *services, uint64_t run, const struct kos_run *r);
+void kos_service_run_credit(struct kos_services *services, uint64_t run, uint64_t bytes);
+void kos_service_run_cancel(struct kos_services *services, uint64_t run);
 void kos_runs_drop(struct kos_hosted *hosted);
 size_t kos_runs_count(const struct kos_hosted *hosted);
 

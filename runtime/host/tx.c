@@ -57,8 +57,9 @@ static bool room(struct kos_host_tx *tx, size_t bytes)
     return false;
 }
 
-void kos_service_tx_begin(struct kos_hosted *hosted, uint64_t id)
+void kos_service_tx_begin(struct kos_services *services, uint64_t id)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_tx *tx;
     HASH_FIND(hh, hosted->txs, &id, sizeof id, tx);
     if (id == 0 || tx) {
@@ -77,8 +78,9 @@ void kos_service_tx_begin(struct kos_hosted *hosted, uint64_t id)
     HASH_ADD(hh, hosted->txs, id, sizeof tx->id, tx);
 }
 
-void kos_service_tx_put(struct kos_hosted *hosted, uint64_t id, struct kos_bytes key, struct kos_bytes value)
+void kos_service_tx_put(struct kos_services *services, uint64_t id, struct kos_bytes key, struct kos_bytes value)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_tx *tx = find(hosted, id);
     if (!tx || !room(tx, key.len + value.len))
         return;
@@ -88,8 +90,9 @@ void kos_service_tx_put(struct kos_hosted *hosted, uint64_t id, struct kos_bytes
         kos_tx_put(kos_mesh_tx_store(tx->tx), hosted->space, key, value);
 }
 
-void kos_service_tx_delete(struct kos_hosted *hosted, uint64_t id, struct kos_bytes key)
+void kos_service_tx_delete(struct kos_services *services, uint64_t id, struct kos_bytes key)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_tx *tx = find(hosted, id);
     if (!tx || !room(tx, key.len))
         return;
@@ -99,8 +102,9 @@ void kos_service_tx_delete(struct kos_hosted *hosted, uint64_t id, struct kos_by
         kos_tx_delete(kos_mesh_tx_store(tx->tx), hosted->space, key);
 }
 
-void kos_service_tx_send(struct kos_hosted *hosted, uint64_t id, const struct kos_draft *given)
+void kos_service_tx_send(struct kos_services *services, uint64_t id, const struct kos_draft *given)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_tx *tx = find(hosted, id);
     struct kos_draft draft;
     if (!tx)
@@ -114,9 +118,10 @@ void kos_service_tx_send(struct kos_hosted *hosted, uint64_t id, const struct ko
         kos_mesh_tx_send(tx->tx, hosted->name, &draft);
 }
 
-void kos_service_tx_verdict(struct kos_hosted *hosted, uint64_t id, uint64_t message, int32_t verdict, int32_t error,
+void kos_service_tx_verdict(struct kos_services *services, uint64_t id, uint64_t message, int32_t verdict, int32_t error,
                             const char *text, uint64_t retry_ms)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_tx *tx = find(hosted, id);
     struct kos_held *held;
     HASH_FIND(hh, hosted->held, &message, sizeof message, held);
@@ -165,8 +170,9 @@ static void committed(void *arg, int32_t status)
     free(tx);
 }
 
-void kos_service_tx_commit(struct kos_hosted *hosted, uint64_t id, uint64_t op)
+void kos_service_tx_commit(struct kos_services *services, uint64_t id, uint64_t op)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_tx *tx = find(hosted, id);
     struct kos_error error = { 0 };
     if (!tx) {
@@ -202,8 +208,9 @@ static void abort_tx(struct kos_hosted *hosted, struct kos_host_tx *tx)
     free(tx);
 }
 
-void kos_service_tx_abort(struct kos_hosted *hosted, uint64_t id)
+void kos_service_tx_abort(struct kos_services *services, uint64_t id)
 {
+    struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_tx *tx = find(hosted, id);
     if (tx)
         abort_tx(hosted, tx);

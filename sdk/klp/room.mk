@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
+# libklpall: the objects, for programs and plugins that carry them within themselves; libklp: the library made of them.
+noinst_LTLIBRARIES += sdk/klp/libklpall.la
 lib_LTLIBRARIES += sdk/klp/libklp.la
 klpheadersdir = $(kosincludedir)/klp
 klpheaders_HEADERS = sdk/klp/crypto.h sdk/klp/id.h sdk/klp/address.h sdk/klp/json.h sdk/klp/log.h \
   sdk/klp/statement.h sdk/klp/message.h sdk/klp/hpke.h sdk/klp/noise.h sdk/klp/frame.h
-sdk_klp_libklp_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
-sdk_klp_libklp_la_CFLAGS = $(AM_CFLAGS) -fvisibility=default
+sdk_klp_libklpall_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
+sdk_klp_libklpall_la_CFLAGS = $(AM_CFLAGS) -fvisibility=default
 sdk_klp_libklp_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -export-symbols-regex '^klp_'
-sdk_klp_libklp_la_LIBADD = $(OPENSSL_LIBS) $(SODIUM_LIBS) $(JANSSON_LIBS) -lm
+sdk_klp_libklp_la_SOURCES =
+sdk_klp_libklp_la_LIBADD = sdk/klp/libklpall.la
+sdk_klp_libklpall_la_LIBADD = $(OPENSSL_LIBS) $(SODIUM_LIBS) $(JANSSON_LIBS) -lm
 
 # primitives and codings
-sdk_klp_libklp_la_SOURCES = sdk/klp/crypto.c sdk/klp/keys.c sdk/klp/codec.c sdk/klp/codec.h sdk/klp/id.c sdk/klp/address.c \
+sdk_klp_libklpall_la_SOURCES = sdk/klp/crypto.c sdk/klp/keys.c sdk/klp/codec.c sdk/klp/codec.h sdk/klp/id.c sdk/klp/address.c \
   sdk/klp/json_read.c sdk/klp/json_get.c sdk/klp/json_write.c sdk/klp/json_loose.c sdk/klp/json_number.c
 # identity and records
-sdk_klp_libklp_la_SOURCES += sdk/klp/member.h sdk/klp/acceptance.c sdk/klp/event.c sdk/klp/log.c sdk/klp/log_memory.c \
+sdk_klp_libklpall_la_SOURCES += sdk/klp/member.h sdk/klp/acceptance.c sdk/klp/event.c sdk/klp/log.c sdk/klp/log_memory.c \
   sdk/klp/log_private.h sdk/klp/log_query.c sdk/klp/did.c sdk/klp/statement.c sdk/klp/message.c sdk/klp/message_text.c
 # sessions, sealing, batches
-sdk_klp_libklp_la_SOURCES += sdk/klp/noise_private.h sdk/klp/noise.c sdk/klp/record.c sdk/klp/proof.c sdk/klp/frame.c sdk/klp/hpke.c sdk/klp/seal.c \
+sdk_klp_libklpall_la_SOURCES += sdk/klp/noise_private.h sdk/klp/noise.c sdk/klp/record.c sdk/klp/proof.c sdk/klp/frame.c sdk/klp/hpke.c sdk/klp/seal.c \
   sdk/klp/merkle.c sdk/klp/batch.c sdk/klp/receipt.c
 
 KLP_TEST_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS) $(CHECK_CFLAGS) -I$(srcdir)/tests -DKOS_TEST_SRCDIR='"$(abs_srcdir)"'

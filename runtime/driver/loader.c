@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Opens a module: what is no plugin is refused with a sentence that names the file and the reason. */
-#include "host/manifest.h"
+#include "driver/manifest.h"
 
 #include <dlfcn.h>
 #include <elf.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Checks everything of a plugin that is data, before anything of it runs. Where a module lies, the sentence names the
  * file and the member. */
-#include "host/manifest.h"
+#include "driver/manifest.h"
 
 #include <kos/agents.h>
 #include <kos/bridge.h>
@@ -21,6 +21,7 @@ static const struct kos_kind kinds[] = {
     { KOS_BRIDGE, "bridge", TABLE(kos_bridge, resume), 0x03, true, false },
     { KOS_HANDLER, "handler", TABLE(kos_handler, handle), 0x03, true, true },
     { KOS_VECTOR, "vector", TABLE(kos_vector, drop), 0x7ff, true, false },
+    { KOS_HTTP_SERVICE, "http", TABLE(kos_http_service, cancel), 0x1f, true, false },
     { KOS_CONTROL, "control", TABLE(kos_control, call), 0x07, false, true },
     { KOS_AGENTS_USER, "agents.user", TABLE(kos_agents_user, ended), 0x03, false, true },
     { KOS_HTTP_USER, "http.user", TABLE(kos_http_user, response), 0, false, false },
@@ -213,8 +214,9 @@ static int32_t check_features(const char *path, const struct kos_feature *const 
     }
     if (any)
         return KOS_OK;
-    return kos_fail(ret_error, KOS_E_PLUGIN, "%s: offers none of the kinds that this host knows (%s, %s, %s, %s, %s)",
-                    path, KOS_TRANSPORT, KOS_DISCOVERY, KOS_BRIDGE, KOS_HANDLER, KOS_VECTOR);
+    return kos_fail(ret_error, KOS_E_PLUGIN, "%s: offers none of the kinds that this host knows (%s, %s, %s, %s, %s, "
+                    "%s)",
+                    path, KOS_TRANSPORT, KOS_DISCOVERY, KOS_BRIDGE, KOS_HANDLER, KOS_VECTOR, KOS_HTTP_SERVICE);
 }
 
 int32_t kos_manifest_check(const char *path, const struct kos_plugin *plugin, struct kos_plugin *ret_copy,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A checked manifest as JSON, and the settings of such JSON as structs again. */
-#include "host/manifest.h"
+#include "driver/manifest.h"
 
 #include <kos/control.h>
 #include <kos/handler.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What can be known of a module without running it: checked, and as JSON that crosses processes. Private to host. */
-#ifndef KOS_HOST_MANIFEST_H
-#define KOS_HOST_MANIFEST_H
+ * What can be known of a module without running it: checked, and as JSON that crosses processes. For host, cell and conform. */
+#ifndef KOS_DRIVER_MANIFEST_H
+#define KOS_DRIVER_MANIFEST_H
 
 #include <jansson.h>
 #include <kos/plugin.h>

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A plugin of this process. What goes down waits in a queue that a deferred call empties, so the plugin always runs on
+ * top of the loop: its calls to the host meet no other call of the runtime, and it is never called inside one of its
+ * own. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/buf.h"
+#include "driver/driver_private.h"
+
+static struct kos_driver *driver_of(struct kos_backend *backend)
+{
+    return (struct kos_driver *)backend;
+}
+
+void kos_driver_broke(struct kos_driver *driver, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    driver->services->ops->broke(driver->services, text);
+}
+
+static void push(struct kos_down *down, struct kos_frame *frame)
+{
+    struct kos_driver *driver = (struct kos_driver *)down;
+    if (driver->stopped) {
+        kos_frame_free(frame);
+        return;
+    }
+    if (driver->last)
+        driver->last->next = frame;
+    else
+        driver->first = frame;
+    driver->last = frame;
+    driver->queued++;
+    if (driver->started)
+        kos_defer(driver->env, &driver->drain);
+}
+
+static struct kos_frame *pop(struct kos_driver *driver)
+{
+    struct kos_frame *frame = driver->first;
+    driver->first = frame->next;
+    if (!driver->first)
+        driver->last = NULL;
+    driver->queued--;
+    return frame;
+}
+
+static void drop_queue(struct kos_driver *driver)
+{
+    while (driver->first)
+        kos_frame_free(pop(driver));
+}
+
+static void run(struct kos_driver *driver, struct kos_frame *frame)
+{
+    const char *missing = NULL;
+    driver->begun = driver->begun || frame->head.kind == KOS_DOWN_START;
+    driver->submitting = kos_down_is_operation(frame->head.kind) ? frame->head.id : 0;
+    driver->inside = true;
+    int32_t rc = kos_down_run(&driver->tables, driver->self, frame, &missing);
+    driver->inside = false;
+    driver->submitting = 0;
+    if (rc == KOS_E_UNSUPPORTED)
+        kos_driver_broke(driver, "caused an event that it does not take: %s is NULL", missing);
+    else if (rc < 0)
+        kos_log(driver->env, KOS_LOG_ERROR, "driver", "plugin %s: a call of kind %u is malformed and was left out",
+                driver->name, (unsigned)frame->head.kind);
+}
+
+static void drain(struct kos_deferred *deferred)
+{
+    struct kos_driver *driver = (struct kos_driver *)((char *)deferred - offsetof(struct kos_driver, drain));
+    /* What these calls cause comes behind them; it waits for the next round, so that plugins take turns. */
+    for (size_t n = driver->queued; n > 0 && driver->first && !driver->stopped; n--) {
+        struct kos_frame *frame = pop(driver);
+        run(driver, frame);
+        kos_frame_free(frame);
+    }
+    kos_driver_after(driver);
+    if (!driver->stopped && driver->first)
+        kos_defer(driver->env, &driver->drain);
+}
+
+void kos_driver_after(struct kos_driver *driver)
+{
+    const char *member = atomic_exchange(&driver->wrong_thread, NULL);
+    if (member)
+        kos_driver_broke(driver, "called %s from a thread of its own; only post may be called from any thread", member);
+    if (!driver->stopped || driver->finished || driver->inside)
+        return;
+    driver->finished = true;
+    drop_queue(driver);
+    kos_driver_reactor_fini(driver);
+    driver->services->ops->quiet(driver->services);
+    driver->tables.plugin.fini(driver->self);
+    driver->services->ops->finished(driver->services);
+}
+
+/* ---- life ---- */
+
+static void d_start(struct kos_backend *backend)
+{
+    struct kos_driver *driver = driver_of(backend);
+    struct kos_frame *frame = kos_frame_new(KOS_DOWN_START, 0, 0);
+    frame->next = driver->first;
+    driver->first = frame;
+    if (!driver->last)
+        driver->last = frame;
+    driver->queued++;
+    driver->started = true;
+    kos_defer(driver->env, &driver->drain);
+}
+
+static void d_stop(struct kos_backend *backend)
+{
+    struct kos_driver *driver = driver_of(backend);
+    driver->stopping = true;
+    if (driver->started) {
+        push(&driver->down, kos_frame_new(KOS_DOWN_STOP, 0, 0));
+        return;
+    }
+    /* Never started: fini alone (plugin.h). */
+    driver->stopped = true;
+    kos_defer(driver->env, &driver->drain);
+}
+
+/* The short way out, of a start that failed elsewhere: stop, if start has come, and fini at once where stop allows
+ * it. */
+static void halt(struct kos_driver *driver)
+{
+    drop_queue(driver);
+    if (driver->begun && !driver->stopping) {
+        driver->stopping = true;
+        driver->inside = true;
+        driver->tables.plugin.stop(driver->self);
+        driver->inside = false;
+    } else if (!driver->begun) {
+        driver->stopped = true;
+    }
+    kos_driver_after(driver);
+}
+
+static void driver_free(struct kos_driver *driver)
+{
+    if (driver->post_fd >= 0)
+        close(driver->post_fd);
+    free(driver->name);
+    free(driver->where);
+    free(driver->directory);
+    free(driver);
+}
+
+static void d_free(struct kos_backend *backend)
+{
+    struct kos_driver *driver = driver_of(backend);
+    if (!driver->finished)
+        halt(driver);
+    kos_undefer(driver->env, &driver->drain);
+    drop_queue(driver);
+    if (driver->finished) {
+        driver_free(driver);
+        return;
+    }
+    /* It hangs. It may still have threads that use its table: that memory stays. */
+    driver->stopped = true;
+    kos_driver_reactor_fini(driver);
+}
+
+static const struct kos_backend_ops *driver_ops(struct kos_backend_ops *ops)
+{
+    kos_down_ops(ops);
+    ops->start = d_start;
+    ops->stop = d_stop;
+    ops->free = d_free;
+    return ops;
+}
+
+/* init is the plugin's: its sentence is put behind its name, and a missing one is made up for. */
+static int32_t init(struct kos_driver *driver, struct kos_error *ret_error)
+{
+    struct kos_error why = { 0 };
+    driver->inside = true;
+    int32_t rc = driver->tables.plugin.init(&driver->table, driver->conf, &driver->self, &why);
+    driver->inside = false;
+    if (rc >= 0)
+        return KOS_OK;
+    why.text[sizeof why.text - 1] = '\0';
+    return kos_fail(ret_error, rc, "%s: plugin %s does not begin: %s", driver->where, driver->name,
+                    why.text[0] ? why.text : kos_error_text(rc));
+}
+
+static int32_t load(struct kos_driver *driver, const struct kos_driver_spec *spec, struct kos_error *ret_error)
+{
+    const struct kos_plugin *plugin;
+    struct kos_plugin checked;
+    int32_t rc = kos_module_open(spec->path, &plugin, ret_error);
+    if (rc >= 0)
+        rc = kos_manifest_check(spec->path, plugin, &checked, ret_error);
+    if (rc < 0)
+        return rc;
+    json_t *again = kos_manifest_json(&checked);
+    if (!json_equal(again, spec->description))
+        rc = kos_fail(ret_error, KOS_E_PLUGIN,
+                      "%s: says something else of itself than a moment ago: it was replaced meanwhile, or does not "
+                      "tell the truth",
+                      spec->path);
+    json_decref(again);
+    if (rc >= 0)
+        kos_tables_init(&driver->tables, &checked);
+    return rc;
+}
+
+int32_t kos_driver_new(struct kos_env *env, const struct kos_driver_spec *spec, struct kos_services *services,
+                       struct kos_backend **ret_backend, struct kos_error *ret_error)
+{
+    struct kos_driver *driver = kos_new(sizeof *driver);
+    driver->down.push = push;
+    driver->down.backend.ops = driver_ops(&driver->ops);
+    driver->env = env;
+    driver->services = services;
+    driver->name = kos_strdup(spec->name);
+    driver->where = kos_strdup(spec->where);
+    driver->directory = spec->directory ? kos_strdup(spec->directory) : NULL;
+    driver->conf = spec->conf;
+    driver->thread = pthread_self();
+    driver->drain.run = drain;
+    driver->post_fd = -1;
+    int32_t rc = load(driver, spec, ret_error);
+    if (rc >= 0) {
+        kos_driver_table_init(driver);
+        rc = kos_driver_reactor_init(driver, ret_error);
+    }
+    *ret_backend = &driver->down.backend;
+    if (rc >= 0)
+        rc = init(driver, ret_error);
+    if (rc >= 0)
+        return KOS_OK;
+    *ret_backend = NULL;
+    services->ops->quiet(services);
+    driver->stopped = true;
+    drop_queue(driver);
+    kos_undefer(env, &driver->drain);
+    kos_driver_reactor_fini(driver);
+    driver_free(driver);
+    return rc;
+}
