@@ -49,8 +49,8 @@ struct kos_services_ops {
     void (*link_down)(struct kos_services *services, uint64_t link, int32_t status, const char *text);
 
     /* ---- kos.discovery.host/1 ---- */
-    void (*found)(struct kos_services *services, uint64_t op, struct kos_bytes record, const char *const *addresses,
-                  uint64_t ttl_ms);
+    void (*found)(struct kos_services *services, uint64_t op, const uint8_t *id, struct kos_bytes record,
+                  const char *const *addresses, uint64_t ttl_ms);
     void (*lost)(struct kos_services *services, const uint8_t id[KOS_ID_BYTES]);
 
     /* ---- kos.bridge.host/1 ---- */

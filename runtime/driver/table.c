@@ -236,12 +236,12 @@ static const struct kos_transport_host transport_host = {
 
 /* ---- kos.discovery.host/1, kos.bridge.host/1 ---- */
 
-static void t_found(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses,
-                    uint64_t ttl_ms)
+static void t_found(const struct kos_host *host, uint64_t op, const uint8_t *id, struct kos_bytes record,
+                    const char *const *addresses, uint64_t ttl_ms)
 {
     static const char *const none[] = { NULL };
     SERVICES(host);
-    services->ops->found(services, op, record, addresses ? addresses : none, ttl_ms);
+    services->ops->found(services, op, id, record, addresses ? addresses : none, ttl_ms);
 }
 
 static void t_lost(const struct kos_host *host, const uint8_t id[KOS_ID_BYTES])

@@ -214,10 +214,11 @@ static void u_link_down(struct kos_services *s, uint64_t link, int32_t status, c
     push_down(s, KOS_UP_LINK_DOWN, link, status, text);
 }
 
-static void u_found(struct kos_services *s, uint64_t op, struct kos_bytes record, const char *const *addresses,
-                    uint64_t ttl_ms)
+static void u_found(struct kos_services *s, uint64_t op, const uint8_t *id, struct kos_bytes record,
+                    const char *const *addresses, uint64_t ttl_ms)
 {
     struct kos_frame *f = kos_frame_new(KOS_UP_FOUND, op, record.len);
+    kos_put_bytes(&f, kos_bytes(id, id ? KOS_ID_BYTES : 0));
     kos_put_bytes(&f, record);
     kos_put_texts(&f, addresses);
     kos_put_u64(&f, ttl_ms);

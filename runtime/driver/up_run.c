@@ -208,11 +208,12 @@ static void run_transport(struct run *r)
 static void run_found(struct run *r)
 {
     const char *texts[ADDRESSES_MAX + 1], *const none[] = { NULL };
-    struct kos_bytes record = kos_get_bytes(&r->in);
+    struct kos_bytes id = kos_get_bytes(&r->in), record = kos_get_bytes(&r->in);
     const char *const *addresses = kos_get_texts(&r->in, texts, ADDRESSES_MAX);
     uint64_t ttl_ms = kos_get_u64(&r->in);
+    r->in.bad = r->in.bad || (id.len != 0 && id.len != KOS_ID_BYTES);
     if (sound(r))
-        r->ops->found(r->s, r->id, record, addresses ? addresses : none, ttl_ms);
+        r->ops->found(r->s, r->id, id.len ? id.data : NULL, record, addresses ? addresses : none, ttl_ms);
 }
 
 static void run_inject(struct run *r)

@@ -39,7 +39,7 @@ static void tell(struct files *f, uint64_t op, const char *name)
             addresses[count++] = at;
         }
         if (*at == '\n' && count > 0)
-            f->events->found(f->host, op, kos_bytes(at + 1, len - (size_t)(at + 1 - text)), addresses,
+            f->events->found(f->host, op, NULL, kos_bytes(at + 1, len - (size_t)(at + 1 - text)), addresses,
                              3 * f->interval_ms);
     }
     free(text);

@@ -81,10 +81,11 @@ static void on_verdict(void *arg, uint64_t message, int32_t verdict, int32_t err
 
 /* ---- tables of the host ---- */
 
-static void found(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses,
-                  uint64_t ttl_ms)
+static void found(const struct kos_host *host, uint64_t op, const uint8_t *id, struct kos_bytes record,
+                  const char *const *addresses, uint64_t ttl_ms)
 {
     (void)host;
+    ck_assert_ptr_null(id);
     (void)op;
     ck_assert_uint_gt(ttl_ms, 0);
     t.found++;

@@ -34,10 +34,12 @@ struct kos_discovery {
 
 struct kos_discovery_host {
     uint32_t size;
-    /* `op` 0: seen without being asked. `record` may be empty when only addresses are known (mDNS): the handshake
-     * proves the rest. ttl_ms: how long it may be believed. */
-    void (*found)(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses,
-                  uint64_t ttl_ms);
+    /* `op` 0: seen without being asked. `id`: the node that is said to be there, NULL when unknown; `record` may be empty
+     * when only addresses are known (mDNS): the handshake proves the rest. `addresses`: as transports dial them,
+     * NULL-terminated, at most 64; empty: those of the record. ttl_ms: how long it may be believed. */
+    void (*found)(const struct kos_host *host, uint64_t op, const uint8_t *id, struct kos_bytes record,
+                  const char *const *addresses, uint64_t ttl_ms);
+    /* That node is gone, before its time. */
     void (*lost)(const struct kos_host *host, const uint8_t id[KOS_ID_BYTES]);
 };
 
