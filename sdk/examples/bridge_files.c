@@ -74,7 +74,7 @@ static void look(struct files *f)
 {
     char in[PATH_BYTES], path[PATH_BYTES + 264], *text;
     snprintf(in, sizeof in, "%s/in", f->directory);
-    if (f->injecting || !f->bridge || !next_name(f, in) || !(text = malloc(FILE_MAX)))
+    if (f->injecting || !f->bridge || !next_name(f, in) || !(text = (char *)malloc(FILE_MAX)))
         return;
     snprintf(path, sizeof path, "%s/%s", in, f->name);
     FILE *file = fopen(path, "re");
@@ -84,12 +84,12 @@ static void look(struct files *f)
     struct kos_foreign foreign = {
         .size = sizeof foreign, .origin = origin, .key = f->name, .cursor = kos_bytes_str(f->name), .foreign_author = ""
     };
-    foreign.draft = (struct kos_draft){ .size = sizeof foreign.draft,
-                                        .klass = 2,
-                                        .type = f->type,
-                                        .target = f->target,
-                                        .payload = kos_bytes(text, len),
-                                        .expires_in_ms = 86400000 };
+    foreign.draft.size = sizeof foreign.draft;
+    foreign.draft.klass = 2;
+    foreign.draft.type = f->type;
+    foreign.draft.target = f->target;
+    foreign.draft.payload = kos_bytes(text, len);
+    foreign.draft.expires_in_ms = 86400000;
     f->injecting = true;
     f->bridge->inject(f->host, &foreign, ++f->op);
     free(text);
@@ -134,12 +134,16 @@ static void timer(void *self, uint64_t id)
 static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
                     struct kos_error *ret_error)
 {
+    if (!*kos_conf_text(conf, "directory") && !host->directory)
+        return kos_fail(ret_error, KOS_E_CONFIG, "the file bridge needs a directory: the right \"files\" or the setting");
+    /* NULL where bridges are not driven: then nothing is injected */
+    const struct kos_bridge_host *events = host->feature(host, KOS_BRIDGE_HOST);
     struct files *f = calloc(1, sizeof *f);
     if (!f)
         return kos_fail(ret_error, KOS_E_NOMEM, "there is no memory for the file bridge");
     f->host = host;
-    f->bridge = host->feature(host, KOS_BRIDGE_HOST); /* NULL where bridges are not driven: then nothing is injected */
-    f->directory = kos_conf_text(conf, "directory");
+    f->bridge = events;
+    f->directory = *kos_conf_text(conf, "directory") ? kos_conf_text(conf, "directory") : host->directory;
     f->target = kos_conf_text(conf, "target");
     f->type = kos_conf_text(conf, "type");
     f->interval_ms = (uint64_t)kos_conf_number(conf, "interval");
@@ -160,35 +164,45 @@ static void stop(void *self)
     f->host->stopped(f->host); /* an inject under way is dropped; its file is taken again, and recognised by its key */
 }
 
-#define TEXT(name_, fallback_, summary_)                                                                               \
-    &(const struct kos_setting)                                                                                        \
-    {                                                                                                                  \
-        .size = sizeof(struct kos_setting), .type = KOS_SETTING_STRING, .name = (name_), .fallback = (fallback_),      \
-        .summary = (summary_)                                                                                          \
-    }
-
 static const struct kos_bridge bridge = { sizeof bridge, deliver, resume };
-static const struct kos_setting *const settings[] = {
-    TEXT("directory", NULL, "where the files are"),
-    TEXT("target", NULL, "klp:// address that files of DIRECTORY/in become messages to"),
-    TEXT("type", "BROADCAST_ANNOUNCE", "message type they become"),
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
-                                 .type = KOS_SETTING_DURATION,
-                                 .name = "interval",
-                                 .fallback = "1s",
-                                 .min = 10,
-                                 .max = 3600000,
-                                 .summary = "how often to look for new files" },
-    NULL,
+
+static const struct kos_setting directory = {
+    .size = sizeof directory,
+    .type = KOS_SETTING_STRING,
+    .name = "directory",
+    .summary = "where the files are; empty: the plugin's own directory",
+    .fallback = "",
 };
-static const struct kos_right *const rights[] = {
-    &(const struct kos_right){ sizeof(struct kos_right), "send", "sends what it finds in the directory" },
-    NULL,
+static const struct kos_setting target = {
+    .size = sizeof target,
+    .type = KOS_SETTING_STRING,
+    .name = "target",
+    .summary = "klp:// address that files of DIRECTORY/in become messages to",
 };
-static const struct kos_feature *const features[] = {
-    &(const struct kos_feature){ sizeof(struct kos_feature), KOS_BRIDGE, &bridge },
-    NULL,
+static const struct kos_setting type = {
+    .size = sizeof type,
+    .type = KOS_SETTING_STRING,
+    .name = "type",
+    .summary = "message type they become",
+    .fallback = "BROADCAST_ANNOUNCE",
 };
+static const struct kos_setting interval = {
+    .size = sizeof interval,
+    .type = KOS_SETTING_DURATION,
+    .name = "interval",
+    .summary = "how often to look for new files",
+    .fallback = "1s",
+    .min = 10,
+    .max = 3600000,
+};
+static const struct kos_setting *const settings[] = { &directory, &target, &type, &interval, NULL };
+
+static const struct kos_right right_send = { sizeof right_send, "send", "sends what it finds in the directory" };
+static const struct kos_right right_files = { sizeof right_files, "files", "keeps what it exchanges as files" };
+static const struct kos_right *const rights[] = { &right_send, &right_files, NULL };
+
+static const struct kos_feature feature = { sizeof feature, KOS_BRIDGE, &bridge };
+static const struct kos_feature *const features[] = { &feature, NULL };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
     .size = sizeof kos_plugin_v1,

@@ -36,13 +36,12 @@ static void handle(void *self, uint64_t message, const struct kos_message *m)
 {
     struct ping *p = self;
     uint64_t tx = ++p->next;
-    struct kos_draft pong = { .size = sizeof pong,
-                              .klass = m->klass,
-                              .type = "PONG",
-                              .target = m->source,
-                              .payload = m->payload,
-                              .expires_in_ms = p->expires_ms,
-                              .trace = m->trace };
+    struct kos_draft pong = { .size = sizeof pong, .klass = m->klass };
+    pong.type = "PONG";
+    pong.target = m->source;
+    pong.payload = m->payload;
+    pong.expires_in_ms = p->expires_ms;
+    pong.trace = m->trace;
     p->host->random(p->host, pong.id, sizeof pong.id);
     memcpy(pong.reply_to, m->id, sizeof pong.reply_to);
     memcpy(pong.target_id, m->source_id, sizeof pong.target_id);
@@ -75,24 +74,20 @@ static void stop(void *self)
 
 static const char *const types[] = { "PING", NULL };
 static const struct kos_handler handler = { .size = sizeof handler, .types = types, .handle = handle };
-static const struct kos_setting *const settings[] = {
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
-                                 .type = KOS_SETTING_DURATION,
-                                 .name = "expires",
-                                 .fallback = "60s",
-                                 .min = 1000,
-                                 .max = 86400000,
-                                 .summary = "how long a PONG may be under way" },
-    NULL,
+static const struct kos_setting expires = {
+    .size = sizeof expires,
+    .type = KOS_SETTING_DURATION,
+    .name = "expires",
+    .summary = "how long a PONG may be under way",
+    .fallback = "60s",
+    .min = 1000,
+    .max = 86400000,
 };
-static const struct kos_right *const rights[] = {
-    &(const struct kos_right){ sizeof(struct kos_right), "send", "answers PING with PONG" },
-    NULL,
-};
-static const struct kos_feature *const features[] = {
-    &(const struct kos_feature){ sizeof(struct kos_feature), KOS_HANDLER, &handler },
-    NULL,
-};
+static const struct kos_setting *const settings[] = { &expires, NULL };
+static const struct kos_right right_send = { sizeof right_send, "send", "answers PING with PONG" };
+static const struct kos_right *const rights[] = { &right_send, NULL };
+static const struct kos_feature feature = { sizeof feature, KOS_HANDLER, &handler };
+static const struct kos_feature *const features[] = { &feature, NULL };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
     .size = sizeof kos_plugin_v1,

@@ -58,6 +58,7 @@ struct poll_host {
     struct kos_value values[64];
     const struct kos_value *value_list[65];
     char *texts[64];
+    const char **lists[64];
 };
 
 static struct poll_host *self_of(const struct kos_host *host)
@@ -459,6 +460,18 @@ static int64_t number_of(const char *text)
     return strcmp(end, "M") == 0 ? n << 20 : n;
 }
 
+/* The words of a list, as its fallback has them: between blanks. */
+static const char **words_of(char *text)
+{
+    const char **words = calloc(strlen(text) / 2 + 2, sizeof *words);
+    char *rest = text;
+    if (!words)
+        abort();
+    for (size_t i = 0; (words[i] = strtok_r(rest, " ", &rest)); i++)
+        continue;
+    return words;
+}
+
 static bool make_conf(struct poll_host *h, const char *const *settings, struct kos_error *ret_error)
 {
     size_t count = 0;
@@ -474,11 +487,15 @@ static bool make_conf(struct poll_host *h, const char *const *settings, struct k
         }
         bool textual =
             (*s)->type == KOS_SETTING_STRING || (*s)->type == KOS_SETTING_SECRET || (*s)->type == KOS_SETTING_TABLE;
-        h->texts[count] = strdup(textual ? text : "");
+        bool list = (*s)->type == KOS_SETTING_LIST;
+        h->texts[count] = strdup(textual || list ? text : "");
+        if (list)
+            h->lists[count] = words_of(h->texts[count]);
         h->values[count] = (struct kos_value){ .size = sizeof *h->values,
                                                .name = (*s)->name,
-                                               .number = textual ? 0 : number_of(text),
-                                               .text = h->texts[count] };
+                                               .number = textual || list ? 0 : number_of(text),
+                                               .text = list ? "" : h->texts[count],
+                                               .list = h->lists[count] };
         h->value_list[count] = &h->values[count];
     }
     h->conf = (struct kos_conf){ .size = sizeof h->conf, .values = h->value_list };
@@ -519,8 +536,10 @@ static const struct kos_host services = {
 
 static void release(struct poll_host *h)
 {
-    for (size_t i = 0; i < 64; i++)
+    for (size_t i = 0; i < 64; i++) {
         free(h->texts[i]);
+        free(h->lists[i]);
+    }
     for (size_t i = 0; i < h->state_count; i++) {
         free(h->states[i].key);
         free(h->states[i].value);
@@ -538,6 +557,7 @@ struct poll_host *poll_host_new(const struct kos_plugin *plugin, const char *con
         abort();
     h->table = services;
     h->table.ctx = h;
+    h->table.directory = hooks ? hooks->directory : NULL;
     h->plugin = plugin;
     h->hooks = hooks;
     h->arg = arg;

@@ -19,6 +19,7 @@ struct poll_host_hooks {
     void (*complete)(void *arg, uint64_t op, int32_t status, struct kos_bytes result);
     void (*send)(void *arg, const struct kos_draft *draft);                      /* at commit */
     void (*verdict)(void *arg, uint64_t message, int32_t verdict, int32_t error, const char *text);  /* at commit */
+    const char *directory;  /* kos_host.directory */
 };
 
 /* Calls init with the declared defaults and `settings` over them ("links=2", NULL-terminated; NULL: none). NULL when a

@@ -3,11 +3,17 @@
 EXAMPLE_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/sdk/examples
 EXAMPLE_CPPFLAGS = -D_GNU_SOURCE= -I$(srcdir)/sdk
 EXAMPLES = sdk/examples/transport_loop.la sdk/examples/discovery_file.la sdk/examples/bridge_files.la sdk/examples/handler_ping.la \
-  sdk/examples/vector_brute.la
+  sdk/examples/vector_brute.la sdk/examples/transport_plain.la sdk/examples/discovery_list.la
 check_LTLIBRARIES += $(EXAMPLES)
 sdk_examples_transport_loop_la_SOURCES = sdk/examples/transport_loop.c
 sdk_examples_transport_loop_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 sdk_examples_transport_loop_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
+sdk_examples_transport_plain_la_SOURCES = sdk/examples/transport_plain.c
+sdk_examples_transport_plain_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+sdk_examples_transport_plain_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
+sdk_examples_discovery_list_la_SOURCES = sdk/examples/discovery_list.c
+sdk_examples_discovery_list_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+sdk_examples_discovery_list_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
 sdk_examples_discovery_file_la_SOURCES = sdk/examples/discovery_file.c
 sdk_examples_discovery_file_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 sdk_examples_discovery_file_la_LDFLAGS = $(EXAMPLE_LDFLAGS)

@@ -39,7 +39,7 @@ static void put(struct out *o, const void *data, size_t len)
 {
     if (o->len + len > o->cap) {
         o->cap = 2 * (o->len + len);
-        o->data = realloc(o->data, o->cap);
+        o->data = (uint8_t *)realloc(o->data, o->cap);
         if (!o->data)
             abort();
     }
@@ -115,10 +115,11 @@ static void open_collection(void *self, uint64_t op, uint64_t id, const char *na
 
 static void close_collection(void *self, uint64_t op, uint64_t id)
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     if (c)
         forget(c);
-    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
+    complete(b, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
 }
 
 /* ---- items ---- */
@@ -151,19 +152,20 @@ static bool take(struct collection *c, const struct kos_item *from)
     }
     if (c->count == c->cap) {
         c->cap = c->cap ? 2 * c->cap : 64;
-        c->items = realloc(c->items, c->cap * sizeof *c->items);
+        c->items = (struct item *)realloc(c->items, c->cap * sizeof *c->items);
         if (!c->items)
             abort();
     }
-    made = (struct item){ .id = copy(from->id.data, from->id.len),
-                          .id_len = from->id.len,
-                          .version = from->version,
-                          .flags = from->flags & 1,
-                          .metadata = copy(from->metadata.data, from->metadata.len),
-                          .metadata_len = from->metadata.len };
+    memset(&made, 0, sizeof made);
+    made.id = (uint8_t *)copy(from->id.data, from->id.len);
+    made.id_len = from->id.len;
+    made.version = from->version;
+    made.flags = from->flags & 1;
+    made.metadata = (uint8_t *)copy(from->metadata.data, from->metadata.len);
+    made.metadata_len = from->metadata.len;
     memcpy(made.digest, from->digest, sizeof made.digest);
     if (!(from->flags & 1))
-        made.vector = copy(from->vector, c->space.dimension * sizeof(float));
+        made.vector = (float *)copy(from->vector, c->space.dimension * sizeof(float));
     size_t at = 0;
     while (at < c->count && memcmp(c->items[at].digest, made.digest, sizeof made.digest) < 0)
         at++;
@@ -203,17 +205,19 @@ static void put_item(struct out *o, const struct collection *c, const struct ite
 
 static void get(void *self, uint64_t op, uint64_t id, struct kos_bytes item_id)
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     struct item *i = c ? item_of(c, item_id) : NULL;
     struct out o = { 0 };
     if (i)
         put_item(&o, c, i);
-    complete(self, op, i ? KOS_OK : KOS_E_NOTFOUND, &o);
+    complete(b, op, i ? KOS_OK : KOS_E_NOTFOUND, &o);
 }
 
 static void remove_item(void *self, uint64_t op, uint64_t id, struct kos_bytes item_id, uint64_t version)
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     struct item *i = c ? item_of(c, item_id) : NULL;
     bool gone = i && version > i->version;
     if (gone) {
@@ -221,7 +225,7 @@ static void remove_item(void *self, uint64_t op, uint64_t id, struct kos_bytes i
         item_fini(i);
         memmove(i, i + 1, (--c->count - at) * sizeof *i);
     }
-    complete(self, op, gone ? KOS_OK : i ? KOS_E_STALE : KOS_E_NOTFOUND, NULL);
+    complete(b, op, gone ? KOS_OK : i ? KOS_E_STALE : KOS_E_NOTFOUND, NULL);
 }
 
 /* ---- queries ---- */
@@ -293,13 +297,16 @@ static int nearer(const void *a, const void *b)
 
 static void query(void *self, uint64_t op, uint64_t id, const struct kos_query *q)
 {
-    struct collection *c = collection_of(self, id);
-    struct near *all = c ? malloc((c->count + 1) * sizeof *all) : NULL;
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
+    struct near *all = c ? (struct near *)malloc((c->count + 1) * sizeof *all) : NULL;
     struct out o = { 0 };
     size_t count = 0;
     for (size_t i = 0; all && i < c->count; i++)
-        if (c->items[i].vector && passes(&c->items[i], q->filter))
-            all[count++] = (struct near){ &c->items[i], distance(&c->space, q->vector, c->items[i].vector) };
+        if (c->items[i].vector && passes(&c->items[i], q->filter)) {
+            all[count].item = &c->items[i];
+            all[count++].distance = distance(&c->space, q->vector, c->items[i].vector);
+        }
     if (count)
         qsort(all, count, sizeof *all, nearer);
     for (size_t i = 0; i < count && i < q->k; i++) {
@@ -310,7 +317,7 @@ static void query(void *self, uint64_t op, uint64_t id, const struct kos_query *
         put_run(&o, value.data, value.len);
         free(value.data);
     }
-    complete(self, op, !c ? KOS_E_NOTFOUND : all ? KOS_OK : KOS_E_NOMEM, &o);
+    complete(b, op, !c ? KOS_E_NOTFOUND : all ? KOS_OK : KOS_E_NOMEM, &o);
     free(all);
 }
 
@@ -321,19 +328,21 @@ static bool within(const struct item *i, const uint8_t from[32], const uint8_t t
 
 static void scan(void *self, uint64_t op, uint64_t id, const uint8_t from[32], const uint8_t to[32], uint32_t limit)
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     struct out o = { 0 };
     for (size_t i = 0; c && i < c->count && limit > 0; i++)
         if (within(&c->items[i], from, to)) {
             put_item(&o, c, &c->items[i]);
             limit--;
         }
-    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, &o);
+    complete(b, op, c ? KOS_OK : KOS_E_NOTFOUND, &o);
 }
 
 static void fingerprint(void *self, uint64_t op, uint64_t id, const uint8_t from[32], const uint8_t to[32])
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     struct out digests = { 0 }, o = { 0 };
     uint8_t sum[32];
     uint64_t count = 0;
@@ -346,24 +355,26 @@ static void fingerprint(void *self, uint64_t op, uint64_t id, const uint8_t from
     free(digests.data);
     put(&o, sum, sizeof sum);
     put(&o, &count, sizeof count);
-    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, &o);
+    complete(b, op, c ? KOS_OK : KOS_E_NOTFOUND, &o);
 }
 
 static void snapshot(void *self, uint64_t op, uint64_t id, const char *directory)
 {
+    struct brute *b = self;
     (void)id;
     (void)directory;
-    complete(self, op, KOS_E_UNSUPPORTED, NULL); /* what keeps nothing has nothing to copy */
+    complete(b, op, KOS_E_UNSUPPORTED, NULL); /* what keeps nothing has nothing to copy */
 }
 
 static void stats(void *self, uint64_t op, uint64_t id)
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     struct out o = { 0 };
     char text[64] = "";
     snprintf(text, sizeof text, "{\"items\":%zu}", c ? c->count : 0);
     put(&o, text, strlen(text));
-    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, &o);
+    complete(b, op, c ? KOS_OK : KOS_E_NOTFOUND, &o);
 }
 
 /* ---- life ---- */
@@ -396,20 +407,18 @@ static void stop(void *self)
 static const struct kos_vector
     vector = { sizeof vector, open_collection, close_collection, upsert, get, remove_item, query, scan, fingerprint,
                snapshot,      stats,           close_collection /* drop: what is closed is forgotten here anyway */ };
-static const struct kos_setting *const settings[] = {
-    &(const struct kos_setting){ .size = sizeof(struct kos_setting),
-                                 .type = KOS_SETTING_INT,
-                                 .name = "items",
-                                 .fallback = "100000",
-                                 .min = 1,
-                                 .max = 10000000,
-                                 .summary = "items a collection may hold" },
-    NULL,
+static const struct kos_setting items_setting = {
+    .size = sizeof items_setting,
+    .type = KOS_SETTING_INT,
+    .name = "items",
+    .summary = "items a collection may hold",
+    .fallback = "100000",
+    .min = 1,
+    .max = 10000000,
 };
-static const struct kos_feature *const features[] = {
-    &(const struct kos_feature){ sizeof(struct kos_feature), KOS_VECTOR, &vector },
-    NULL,
-};
+static const struct kos_setting *const settings[] = { &items_setting, NULL };
+static const struct kos_feature feature = { sizeof feature, KOS_VECTOR, &vector };
+static const struct kos_feature *const features[] = { &feature, NULL };
 
 KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
     .size = sizeof kos_plugin_v1,

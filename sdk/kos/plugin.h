@@ -59,6 +59,11 @@ struct kos_plugin {
     void (*posted)(void *self, uint64_t cookie);
 };
 
-extern KOS_EXPORT const struct kos_plugin kos_plugin_v1;
+#ifdef __cplusplus
+extern "C"
+#else
+extern
+#endif
+KOS_EXPORT const struct kos_plugin kos_plugin_v1;
 
 #endif
