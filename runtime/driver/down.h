@@ -31,8 +31,11 @@ struct kos_down {
 /* Every member that encodes; `start`, `stop` and `free` are the backend's own. */
 void kos_down_ops(struct kos_backend_ops *ret_ops);
 
+enum { KOS_NEWER_BYTES = 64 };
+
 /* A plugin's tables, copied at full size, and its instance. */
 struct kos_tables {
+    bool newer;          /* structs passed to it have KOS_NEWER_BYTES of junk behind what is known (driver.h, strict) */
     struct kos_plugin plugin;
     struct kos_transport transport;
     struct kos_discovery discovery;
@@ -49,6 +52,8 @@ void kos_tables_init(struct kos_tables *tables, const struct kos_plugin *checked
 /* Calls the plugin with what the frame carries. KOS_E_INVALID: the frame is malformed, nothing was called.
  * KOS_E_UNSUPPORTED: the plugin has no such member, and *ret_missing names it (static). */
 int32_t kos_down_run(const struct kos_tables *tables, void *self, struct kos_frame *frame, const char **ret_missing);
+/* "transport.listen" and so on; static. */
+const char *kos_down_name(uint16_t kind);
 /* Whether the host waits for `complete` of this call. */
 bool kos_down_is_operation(uint16_t kind);
 

@@ -4,6 +4,7 @@
  * own. */
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/buf.h"
@@ -57,14 +58,28 @@ static void drop_queue(struct kos_driver *driver)
         kos_frame_free(pop(driver));
 }
 
+void kos_driver_enter(struct kos_driver *driver, const char *member)
+{
+    driver->inside = true;
+    if (driver->strict && driver->strict->enters)
+        driver->strict->enters(driver->strict->arg, member);
+}
+
+void kos_driver_leave(struct kos_driver *driver)
+{
+    driver->inside = false;
+}
+
 static void run(struct kos_driver *driver, struct kos_frame *frame)
 {
     const char *missing = NULL;
     driver->begun = driver->begun || frame->head.kind == KOS_DOWN_START;
     driver->submitting = kos_down_is_operation(frame->head.kind) ? frame->head.id : 0;
-    driver->inside = true;
+    kos_driver_enter(driver, kos_down_name(frame->head.kind));
     int32_t rc = kos_down_run(&driver->tables, driver->self, frame, &missing);
-    driver->inside = false;
+    kos_driver_leave(driver);
+    if (driver->strict)
+        memset(frame->body, 0xdd, frame->room);
     driver->submitting = 0;
     if (rc == KOS_E_UNSUPPORTED)
         kos_driver_broke(driver, "caused an event that it does not take: %s is NULL", missing);
@@ -98,6 +113,8 @@ void kos_driver_after(struct kos_driver *driver)
     drop_queue(driver);
     kos_driver_reactor_fini(driver);
     driver->services->ops->quiet(driver->services);
+    if (driver->strict && driver->strict->enters)
+        driver->strict->enters(driver->strict->arg, "fini");
     driver->tables.plugin.fini(driver->self);
     driver->services->ops->finished(driver->services);
 }
@@ -137,9 +154,9 @@ static void halt(struct kos_driver *driver)
     drop_queue(driver);
     if (driver->begun && !driver->stopping) {
         driver->stopping = true;
-        driver->inside = true;
+        kos_driver_enter(driver, "stop");
         driver->tables.plugin.stop(driver->self);
-        driver->inside = false;
+        kos_driver_leave(driver);
     } else if (!driver->begun) {
         driver->stopped = true;
     }
@@ -185,9 +202,9 @@ static const struct kos_backend_ops *driver_ops(struct kos_backend_ops *ops)
 static int32_t init(struct kos_driver *driver, struct kos_error *ret_error)
 {
     struct kos_error why = { 0 };
-    driver->inside = true;
+    kos_driver_enter(driver, "init");
     int32_t rc = driver->tables.plugin.init(&driver->table, driver->conf, &driver->self, &why);
-    driver->inside = false;
+    kos_driver_leave(driver);
     if (rc >= 0)
         return KOS_OK;
     why.text[sizeof why.text - 1] = '\0';
@@ -228,12 +245,14 @@ int32_t kos_driver_new(struct kos_env *env, const struct kos_driver_spec *spec, 
     driver->where = kos_strdup(spec->where);
     driver->directory = spec->directory ? kos_strdup(spec->directory) : NULL;
     driver->conf = spec->conf;
+    driver->strict = spec->strict;
     driver->thread = pthread_self();
     driver->drain.run = drain;
     driver->post_fd = -1;
     int32_t rc = load(driver, spec, ret_error);
     if (rc >= 0) {
         kos_driver_table_init(driver);
+        driver->tables.newer = spec->strict && spec->strict->newer;
         rc = kos_driver_reactor_init(driver, ret_error);
     }
     *ret_backend = &driver->down.backend;

@@ -12,6 +12,14 @@
 #include "driver/manifest.h"
 #include "driver/services.h"
 
+/* For who judges plugins (sdk/conform). */
+struct kos_driver_strict {
+    /* Before each call into the plugin: "init", "transport.listen", "timer", ... (static). */
+    void (*enters)(void *arg, const char *member);
+    void *arg;
+    bool newer;    /* be a host of a later minor: tables and structs are longer, with junk behind what is known today */
+};
+
 struct kos_driver_spec {
     const char *name;                   /* how the policy calls the plugin */
     const char *path;                   /* absolute */
@@ -19,6 +27,8 @@ struct kos_driver_spec {
     const char *directory;              /* kos_host.directory; NULL: none */
     const json_t *description;          /* what describing it said: a module that now says something else is refused */
     const struct kos_conf *conf;        /* borrowed until the backend is freed */
+    const struct kos_driver_strict *strict;   /* borrowed likewise; NULL: none. With it, what a call passed is
+                                                 overwritten when the call is over: who kept a pointer reads 0xdd */
 };
 
 /* Loads the module into this process and calls init. `spec` is copied but for conf. `ret_backend` is set before init

@@ -24,7 +24,9 @@ struct kos_driver {
     pthread_t thread;                        /* the loop's: every call but post must come from it */
     _Atomic(const char *) wrong_thread;      /* member last called from another; told on the loop */
     struct kos_host table;                   /* the plugin's */
+    uint8_t table_newer[KOS_NEWER_BYTES];    /* behind it, for `strict->newer` */
     struct kos_tables tables;
+    const struct kos_driver_strict *strict;  /* NULL in production */
     void *self;
     bool started, begun, stopping, stopped, finished, inside;   /* begun: start has reached the plugin */
     uint64_t submitting;                     /* the operation whose call is under way; 0 none */
@@ -40,6 +42,8 @@ struct kos_driver {
 };
 
 /* driver.c */
+void kos_driver_enter(struct kos_driver *driver, const char *member);   /* before each call into the plugin */
+void kos_driver_leave(struct kos_driver *driver);
 void kos_driver_after(struct kos_driver *driver);   /* after each call into the plugin: was it its last? */
 void kos_driver_broke(struct kos_driver *driver, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -32,9 +32,9 @@ static void timer_fired(void *arg)
     HASH_DEL(driver->timers, timer);
     kos_timer_free(driver->env, timer->timer);
     free(timer);
-    driver->inside = true;
+    kos_driver_enter(driver, "timer");
     driver->tables.plugin.timer(driver->self, id);
-    driver->inside = false;
+    kos_driver_leave(driver);
     kos_driver_after(driver);
 }
 
@@ -74,10 +74,10 @@ static void watch_ready(void *arg, int32_t events)
 {
     struct kos_driver_watch *watch = arg;
     struct kos_driver *driver = watch->driver;
-    driver->inside = true;
+    kos_driver_enter(driver, "ready");
     driver->tables.plugin.ready(driver->self, watch->fd,
                         (events & KOS_READABLE ? KOS_IO_READ : 0) | (events & KOS_WRITABLE ? KOS_IO_WRITE : 0));
-    driver->inside = false;
+    kos_driver_leave(driver);
     kos_driver_after(driver);
 }
 
@@ -169,9 +169,9 @@ static void posts_ready(void *arg, int32_t events)
         next = post->next;
         atomic_fetch_sub(&driver->posted, 1);
         if (!driver->stopped) {
-            driver->inside = true;
+            kos_driver_enter(driver, "posted");
             driver->tables.plugin.posted(driver->self, post->cookie);
-            driver->inside = false;
+            kos_driver_leave(driver);
         }
         free(post);
     }

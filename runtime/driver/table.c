@@ -423,4 +423,9 @@ void kos_driver_table_init(struct kos_driver *driver)
         .tx_abort = t_tx_abort,
         .directory = driver->directory,
     };
+    if (driver->strict && driver->strict->newer) {
+        driver->table.size += KOS_NEWER_BYTES;
+        driver->table.abi++;
+        memset(driver->table_newer, 0x5a, sizeof driver->table_newer);
+    }
 }

@@ -46,6 +46,18 @@ static bool ready(struct run *r, bool there, const char *member)
         r->missing = member;
     return kos_frame_done(&r->in) && there;
 }
+/* A struct as a host of a later minor passes it. */
+#define ROOM(type) union { struct type s; uint8_t room[sizeof(struct type) + KOS_NEWER_BYTES]; }
+
+static void lengthen(const struct run *r, void *value, uint32_t size)
+{
+    if (!r->t->newer)
+        return;
+    uint32_t longer = size + KOS_NEWER_BYTES;
+    memset((uint8_t *)value + size, 0x5a, KOS_NEWER_BYTES);
+    memcpy(value, &longer, sizeof longer);
+}
+
 #define READY(r, table, member) ready(r, (r)->t->table.member != NULL, #table "." #member)
 
 static void run_life(struct run *r)
@@ -118,18 +130,20 @@ static void get_message(struct kos_frame_reader *in, struct kos_message *ret_mes
 static void run_handler(struct run *r)
 {
     if (r->frame->head.kind == KOS_DOWN_HANDLE) {
-        struct kos_message m;
-        get_message(&r->in, &m);
+        ROOM(kos_message) m;
+        get_message(&r->in, &m.s);
+        lengthen(r, &m, sizeof m.s);
         if (READY(r, handler, handle))
-            r->t->handler.handle(r->self, r->id, &m);
+            r->t->handler.handle(r->self, r->id, &m.s);
         return;
     }
-    struct kos_outcome o;
-    kos_get_struct(&r->in, &o, sizeof o);
-    o.type = kos_get_text(&r->in);
-    o.text = kos_get_text(&r->in);
+    ROOM(kos_outcome) o;
+    kos_get_struct(&r->in, &o.s, sizeof o.s);
+    o.s.type = kos_get_text(&r->in);
+    o.s.text = kos_get_text(&r->in);
+    lengthen(r, &o, sizeof o.s);
     if (READY(r, handler, outcome))
-        r->t->handler.outcome(r->self, r->id, &o);
+        r->t->handler.outcome(r->self, r->id, &o.s);
 }
 
 static void run_control(struct run *r)
@@ -182,11 +196,12 @@ static void run_discovery(struct run *r)
             d->withdraw(r->self, r->id);
         break;
     case KOS_DOWN_FIND: {
-        struct kos_find what;
-        kos_get_struct(&r->in, &what, sizeof what);
-        what.text = kos_get_text(&r->in);
+        ROOM(kos_find) what;
+        kos_get_struct(&r->in, &what.s, sizeof what.s);
+        what.s.text = kos_get_text(&r->in);
+        lengthen(r, &what, sizeof what.s);
         if (READY(r, discovery, find))
-            d->find(r->self, r->id, &what);
+            d->find(r->self, r->id, &what.s);
         break;
     }
     default:
@@ -198,11 +213,12 @@ static void run_discovery(struct run *r)
 static void run_bridge(struct run *r)
 {
     if (r->frame->head.kind == KOS_DOWN_DELIVER) {
-        struct kos_message m;
-        get_message(&r->in, &m);
+        ROOM(kos_message) m;
+        get_message(&r->in, &m.s);
+        lengthen(r, &m, sizeof m.s);
         const char *destination = kos_get_text(&r->in);
         if (READY(r, bridge, deliver))
-            r->t->bridge.deliver(r->self, r->id, &m, destination ? destination : "");
+            r->t->bridge.deliver(r->self, r->id, &m.s, destination ? destination : "");
         return;
     }
     const char *origin = kos_get_text(&r->in);
@@ -226,16 +242,17 @@ static void run_upsert(struct run *r, uint64_t collection)
         r->in.bad = true;
     if (r->in.bad)
         return;
-    struct kos_item *items = calloc(count + 1, sizeof *items);
+    ROOM(kos_item) *items = calloc(count + 1, sizeof *items);
     const struct kos_item **list = calloc(count + 1, sizeof *list);
     if (!items || !list)
         abort();
     for (uint64_t i = 0; i < count && !r->in.bad; i++) {
-        kos_get_struct(&r->in, &items[i], sizeof items[i]);
-        items[i].id = kos_get_bytes(&r->in);
-        items[i].vector = get_vector(&r->in, dimension);
-        items[i].metadata = kos_get_bytes(&r->in);
-        list[i] = &items[i];
+        kos_get_struct(&r->in, &items[i].s, sizeof items[i].s);
+        items[i].s.id = kos_get_bytes(&r->in);
+        items[i].s.vector = get_vector(&r->in, dimension);
+        items[i].s.metadata = kos_get_bytes(&r->in);
+        lengthen(r, &items[i], sizeof items[i].s);
+        list[i] = &items[i].s;
     }
     if (READY(r, vector, upsert))
         r->t->vector.upsert(r->self, r->id, collection, list, (uint32_t)count);
@@ -245,14 +262,15 @@ static void run_upsert(struct run *r, uint64_t collection)
 
 static void run_query(struct run *r, uint64_t collection)
 {
-    struct kos_query query;
+    ROOM(kos_query) query;
     uint64_t dimension = kos_get_u64(&r->in);
     r->in.bad = r->in.bad || dimension > KOS_FRAME_MAX / sizeof(float);
-    kos_get_struct(&r->in, &query, sizeof query);
-    query.vector = get_vector(&r->in, dimension);
-    query.filter = kos_get_bytes(&r->in);
+    kos_get_struct(&r->in, &query.s, sizeof query.s);
+    query.s.vector = get_vector(&r->in, dimension);
+    query.s.filter = kos_get_bytes(&r->in);
+    lengthen(r, &query, sizeof query.s);
     if (READY(r, vector, query))
-        r->t->vector.query(r->self, r->id, collection, &query);
+        r->t->vector.query(r->self, r->id, collection, &query.s);
 }
 
 static void run_range(struct run *r, uint64_t collection)
@@ -270,12 +288,13 @@ static void run_range(struct run *r, uint64_t collection)
 
 static void run_open(struct run *r, uint64_t collection)
 {
-    struct kos_space space;
+    ROOM(kos_space) space;
     const char *name = kos_get_text(&r->in);
-    kos_get_struct(&r->in, &space, sizeof space);
+    kos_get_struct(&r->in, &space.s, sizeof space.s);
+    lengthen(r, &space, sizeof space.s);
     r->in.bad = r->in.bad || !name;
     if (READY(r, vector, open))
-        r->t->vector.open(r->self, r->id, collection, name, &space);
+        r->t->vector.open(r->self, r->id, collection, name, &space.s);
 }
 
 static void run_vector(struct run *r)
@@ -413,6 +432,22 @@ int32_t kos_down_run(const struct kos_tables *tables, void *self, struct kos_fra
         return KOS_E_UNSUPPORTED;
     }
     return kos_frame_done(&r.in) ? KOS_OK : KOS_E_INVALID;
+}
+
+const char *kos_down_name(uint16_t kind)
+{
+    static const char *const names[KOS_DOWN_KINDS] = {
+        "",
+        "start", "stop", "completed", "opened", "transport.listen", "transport.endpoint_close", "transport.dial",
+        "transport.send", "transport.link_credit", "transport.link_close", "handler.handle", "handler.outcome",
+        "control.call", "control.hangup", "agents.output", "agents.ended", "discovery.announce",
+        "discovery.withdraw", "discovery.find", "discovery.find_cancel", "bridge.deliver", "bridge.resume",
+        "vector.open", "vector.close", "vector.upsert", "vector.get", "vector.remove", "vector.query",
+        "vector.scan", "vector.fingerprint", "vector.snapshot", "vector.stats", "vector.drop", "http.request",
+        "http.response", "http_service.serve", "http_service.unserve", "http_service.respond", "http_service.fetch",
+        "http_service.cancel",
+    };
+    return kind < KOS_DOWN_KINDS ? names[kind] : "";
 }
 
 bool kos_down_is_operation(uint16_t kind)
