@@ -21,7 +21,7 @@ static void say(struct list *l, uint64_t op, uint32_t limit)
 {
     for (const char *const *a = l->addresses; *a && limit > 0; a++, limit--) {
         const char *const one[] = { *a, NULL };
-        l->events->found(l->host, op, kos_bytes(NULL, 0), one, 3 * l->interval_ms);
+        l->events->found(l->host, op, NULL, kos_bytes(NULL, 0), one, 3 * l->interval_ms);
     }
 }
 

@@ -9,11 +9,11 @@ static struct {
     char address[128];
 } seen;
 
-static void found(const struct kos_host *host, uint64_t op, struct kos_bytes record, const char *const *addresses,
-                  uint64_t ttl_ms)
+static void found(const struct kos_host *host, uint64_t op, const uint8_t *id, struct kos_bytes record,
+                  const char *const *addresses, uint64_t ttl_ms)
 {
     (void)host;
-    CHECK(record.len == 0 && addresses[0] && !addresses[1] && ttl_ms > 0);
+    CHECK(!id && record.len == 0 && addresses[0] && !addresses[1] && ttl_ms > 0);
     seen.found++;
     seen.asked += op != 0;
     snprintf(seen.address, sizeof seen.address, "%s", addresses[0]);
