@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* A record is not worth its overhead below this, unless it holds all there is. */
-enum { RECORD_WORTH = 512 };
+enum { RECORD_WORTH = 512, FRAME_WORTH = 32 };
 
 struct filling {
     uint8_t *plain;
@@ -20,9 +20,9 @@ static bool put_frame(struct mesh_session *session, uint8_t klass, struct fillin
 {
     struct mesh_queue *queue = &session->queue[klass];
     struct mesh_item *item = queue->first;
-    size_t left = item->len - item->sent, part = left;
+    size_t left = item->len - item->sent, part = left, rest = limit - filling->len;
     uint64_t credit = session->out_allowed[klass] - session->out_sent[klass];
-    if (limit <= filling->len + KLP_FRAME_HEADER)
+    if (limit <= filling->len + KLP_FRAME_HEADER || (filling->len && left > rest && rest < FRAME_WORTH))
         return false;
     if (part > limit - filling->len - KLP_FRAME_HEADER)
         part = limit - filling->len - KLP_FRAME_HEADER;
@@ -65,6 +65,39 @@ static size_t fill(struct mesh_session *session, uint8_t *plain, size_t cap)
     return filling.len;
 }
 
+/* Whole frames off the front. */
+static size_t take_urgent(struct mesh_session *session, uint8_t *out, size_t cap)
+{
+    struct kos_bytes rest = kos_buf_bytes(&session->urgent);
+    struct klp_frame frame;
+    size_t len = 0;
+    while (klp_frame_next(&rest, &frame) > 0 && session->urgent.len - rest.len <= cap)
+        len = session->urgent.len - rest.len;
+    if (len) {
+        memcpy(out, session->urgent.data, len);
+        kos_buf_consume(&session->urgent, len);
+    }
+    return len;
+}
+
+size_t mesh_session_fill(struct mesh_session *session, uint8_t klass, uint8_t *out, size_t cap)
+{
+    struct filling filling = { out, 0, cap };
+    if (klass == KLP_CLASS_CONTROL && session->urgent.len)
+        filling.len = take_urgent(session, out, cap);
+    while (session->queue[klass].first && put_frame(session, klass, &filling, cap))
+        ;
+    return filling.len;
+}
+
+size_t mesh_session_queued(const struct mesh_session *session)
+{
+    size_t all = session->urgent.len;
+    for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
+        all += session->queue[klass].bytes;
+    return all;
+}
+
 /* How long a record's plaintext may be by what the carrier takes now; 0: wait for more. */
 static size_t room(const struct mesh_session *session)
 {
@@ -73,9 +106,7 @@ static size_t room(const struct mesh_session *session)
         return 0;
     size_t cap = credit - KLP_RECORD_OVERHEAD < KLP_RECORD_PLAIN_MAX ? (size_t)credit - KLP_RECORD_OVERHEAD
                                                                      : KLP_RECORD_PLAIN_MAX;
-    size_t all = session->urgent.len;
-    for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
-        all += session->queue[klass].bytes;
+    size_t all = mesh_session_queued(session);
     return cap < RECORD_WORTH && cap < all + 64 ? 0 : cap;
 }
 
@@ -87,6 +118,10 @@ void mesh_session_flush(struct mesh_session *session)
     if (session->queue[KLP_CLASS_CONTROL].bytes > MESH_QUEUE_LIMIT) {
         mesh_link_close(link, false, KOS_E_BUSY, "%s takes nothing: %zu bytes of answers wait for it", link->remote,
                         session->queue[KLP_CLASS_CONTROL].bytes);
+        return;
+    }
+    if (session->arq) {
+        mesh_packet_flush(session, false);
         return;
     }
     while (!link->closing && (cap = room(session)) > 0) {

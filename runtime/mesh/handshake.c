@@ -24,6 +24,8 @@ static void fill(void *self, void *out, size_t len)
 static void handshake_free(struct mesh_handshake *handshake)
 {
     klp_noise_free(handshake->noise);
+    klp_record_free(handshake->send);
+    klp_record_free(handshake->receive);
     klp_wipe(handshake, sizeof *handshake);
     free(handshake);
 }
@@ -40,22 +42,47 @@ static bool carries_proof(const struct mesh_handshake *handshake)
     return handshake->pattern == KLP_NOISE_IK || handshake->messages > 0;
 }
 
+static struct kos_bytes own_payload(const struct mesh_handshake *handshake, uint8_t message)
+{
+    bool proof = handshake->pattern == KLP_NOISE_IK || message > 0;
+    return kos_bytes(handshake->own_proof, proof ? sizeof handshake->own_proof : 0);
+}
+
+/* Up to where it was: a message that did not open left no state, and over datagrams it may have been a forger's. The
+ * same randomness makes the same messages. */
+static int32_t replay(struct mesh_handshake *handshake)
+{
+    uint8_t scratch[MESH_HANDSHAKE_MAX];
+    size_t len;
+    int32_t rc = KOS_OK;
+    for (uint8_t i = 0; i < handshake->messages && rc >= 0; i++)
+        if ((i % 2 == 0) == handshake->initiator)
+            rc = klp_noise_write(handshake->noise, own_payload(handshake, i), scratch, sizeof scratch, &len);
+        else
+            rc = klp_noise_read(handshake->noise, kos_bytes(handshake->first, handshake->first_len), scratch,
+                                sizeof scratch, &len);
+    return rc;
+}
+
+static int32_t prepare(struct mesh_handshake *handshake)
+{
+    bool known = handshake->initiator && handshake->pattern == KLP_NOISE_IK;
+    struct klp_random random = { fill, handshake };
+    if (handshake->noise)
+        return KOS_OK;
+    handshake->seed_used = 0;
+    handshake->noise = klp_noise_new(handshake->pattern, handshake->initiator, handshake->secret,
+                                     known ? handshake->remote : NULL, random);
+    return handshake->noise ? replay(handshake) : KOS_E_NOMEM;
+}
+
 static void run(struct kos_work *work)
 {
     struct mesh_handshake *handshake = (struct mesh_handshake *)work;
-    if (!handshake->noise) {
-        bool known = handshake->initiator && handshake->pattern == KLP_NOISE_IK;
-        struct klp_random random = { fill, handshake };
-        handshake->noise = klp_noise_new(handshake->pattern, handshake->initiator, handshake->secret,
-                                         known ? handshake->remote : NULL, random);
-        if (!handshake->noise) {
-            handshake->status = KOS_E_NOMEM;
-            return;
-        }
-    }
+    if ((handshake->status = prepare(handshake)) < 0)
+        return;
     if (handshake->writing) {
-        struct kos_bytes payload = kos_bytes(handshake->own_proof,
-                                             carries_proof(handshake) ? sizeof handshake->own_proof : 0);
+        struct kos_bytes payload = own_payload(handshake, handshake->messages);
         handshake->status = klp_noise_write(handshake->noise, payload, handshake->out + 2, sizeof handshake->out - 2,
                                             &handshake->out_len);
     } else {
@@ -73,13 +100,14 @@ static void submit(struct mesh_handshake *handshake, bool writing)
     mesh_work(handshake->job.mesh, &handshake->job, run, done);
 }
 
-void mesh_handshake_begin(struct mesh_link *link, const uint8_t *remote)
+void mesh_handshake_begin(struct mesh_link *link, bool initiator, const uint8_t *remote)
 {
     struct kos_mesh *mesh = link->mesh;
     struct mesh_handshake *handshake = kos_new(sizeof *handshake);
     handshake->job.mesh = mesh;
     handshake->link = link;
-    handshake->initiator = link->dialled;
+    handshake->initiator = initiator;
+    handshake->second = link->session != NULL;
     handshake->secret = kos_keys_noise_secret(kos_trust_keys(mesh->trust));
     kos_random(mesh->env, handshake->seed, sizeof handshake->seed);
     link->handshake = handshake;
@@ -95,6 +123,11 @@ void mesh_handshake_begin(struct mesh_link *link, const uint8_t *remote)
     handshake->pattern = remote ? KLP_NOISE_IK : KLP_NOISE_XX;
     if (remote)
         memcpy(handshake->remote, remote, sizeof handshake->remote);
+    if (link->datagrams) {
+        mesh_shake_begin(link);
+        submit(handshake, true);
+        return;
+    }
     uint8_t head[MESH_PREFACE_LEN];
     memcpy(head, preface, sizeof preface);
     head[sizeof preface] = (uint8_t)handshake->pattern;
@@ -144,6 +177,34 @@ size_t mesh_handshake_take(struct mesh_link *link, struct kos_bytes rest)
     return 2 + len;
 }
 
+void mesh_handshake_message(struct mesh_link *link, uint8_t pattern, struct kos_bytes message)
+{
+    struct mesh_handshake *handshake = link->handshake;
+    if (!handshake->pattern)
+        handshake->pattern = pattern;
+    memcpy(handshake->in, message.data, message.len);
+    handshake->in_len = message.len;
+    submit(handshake, false);
+}
+
+/* The link goes with it; but where a session is on it, who failed may be somebody else: that one stays. */
+static void fail(struct mesh_link *link, int32_t status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void fail(struct mesh_link *link, int32_t status, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (!link->handshake->second) {
+        mesh_link_close(link, false, status, "%s", text);
+        return;
+    }
+    link->mesh->counters.handshakes_failed++;
+    mesh_handshake_abandon(link->handshake);
+    link->handshake = NULL;
+}
+
 /* Who may not know anything about us is left without a word: what comes over the link is the same as from a dead
  * one. */
 static bool welcome(struct mesh_link *link, struct mesh_handshake *handshake)
@@ -152,13 +213,13 @@ static bool welcome(struct mesh_link *link, struct mesh_handshake *handshake)
     char label[KLP_ID_TEXT], expected[KLP_ID_TEXT];
     const struct klp_id *peer = &handshake->proof.id;
     if (klp_id_eq(peer, &mesh->self)) {
-        mesh_link_close(link, false, KOS_E_INVALID, "%s is this node itself", link->remote);
+        fail(link, KOS_E_INVALID, "%s is this node itself", link->remote);
         return false;
     }
     if (link->keep && link->keep->has_expect && !klp_id_eq(peer, &link->keep->expect)) {
         klp_id_text(peer, label);
         klp_id_text(&link->keep->expect, expected);
-        mesh_link_close(link, false, KOS_E_MISADDRESSED,
+        fail(link, KOS_E_MISADDRESSED,
                         "klp://node.%s answered at %s instead of klp://node.%s: if that is meant, kosctl disconnect "
                         "klp://node.%s and connect again",
                         label, link->remote, expected, expected);
@@ -166,7 +227,7 @@ static bool welcome(struct mesh_link *link, struct mesh_handshake *handshake)
     }
     struct kos_policy_decision decision;
     if (!mesh_session_allowed(mesh, peer, handshake->initiator, link->transport, &decision)) {
-        mesh_link_close(link, false, decision.code, "%s", decision.text);
+        fail(link, decision.code, "%s", decision.text);
         return false;
     }
     return true;
@@ -177,11 +238,11 @@ static bool take_payload(struct mesh_link *link, struct mesh_handshake *handshak
     if (!carries_proof(handshake)) {
         if (handshake->payload_len == 0)
             return true;
-        mesh_link_close(link, false, KOS_E_PROTOCOL, "%s sent a payload in the first message of XX", link->remote);
+        fail(link, KOS_E_PROTOCOL, "%s sent a payload in the first message of XX", link->remote);
         return false;
     }
     if (klp_proof_parse(kos_bytes(handshake->payload, handshake->payload_len), &handshake->proof) < 0) {
-        mesh_link_close(link, false, KOS_E_PROTOCOL, "%s sent no proof of identity in its handshake", link->remote);
+        fail(link, KOS_E_PROTOCOL, "%s sent no proof of identity in its handshake", link->remote);
         return false;
     }
     handshake->has_proof = true;
@@ -190,24 +251,113 @@ static bool take_payload(struct mesh_link *link, struct mesh_handshake *handshak
 
 static void send_message(struct mesh_link *link, struct mesh_handshake *handshake)
 {
+    if (link->datagrams) {
+        mesh_shake_send(link, (uint8_t)handshake->pattern, (uint8_t)(handshake->messages + 1),
+                        kos_bytes(handshake->out + 2, handshake->out_len));
+        return;
+    }
     handshake->out[0] = (uint8_t)(handshake->out_len >> 8);
     handshake->out[1] = (uint8_t)handshake->out_len;
     mesh_link_send(link, kos_bytes(handshake->out, handshake->out_len + 2));
 }
 
-static void finish(struct mesh_link *link, struct mesh_handshake *handshake)
+static void begin_session(struct mesh_link *link)
 {
-    if (!handshake->has_proof) {
-        mesh_link_close(link, false, KOS_E_PROTOCOL, "%s did not say who it is", link->remote);
-        return;
-    }
+    struct mesh_handshake *handshake = link->handshake;
     mesh_session_new(link);
     if (link->closing)
         return;
     link->handshake = NULL;
     handshake_free(handshake);
-    if (!link->closing)
-        mesh_intro_begin(link->session);
+    mesh_intro_begin(link->session);
+}
+
+void mesh_handshake_install(struct mesh_link *link)
+{
+    struct mesh_session *old = link->session;
+    link->session = NULL;
+    if (old) {
+        mesh_peer_down(old, KOS_E_CLOSED, "the peer began anew over the same link");
+        mesh_session_free(old);
+        kos_timer_set(link->mesh->env, link->timer, mesh_shake_limit_ms(link));
+    }
+    begin_session(link);
+}
+
+/* Beside a session: only its own peer may take its place, and in IK only with a record, for anybody can say the first
+ * message again. */
+static void finish_second(struct mesh_link *link, struct mesh_handshake *handshake)
+{
+    uint8_t remote[KLP_X25519_LEN];
+    if (klp_noise_remote(handshake->noise, remote) < 0 || !link->session ||
+        memcmp(remote, link->session->remote_static, sizeof remote) != 0 ||
+        klp_noise_split(handshake->noise, &handshake->send, &handshake->receive) < 0) {
+        fail(link, KOS_E_KEY, "somebody else than its peer shook hands over the link of a session");
+        return;
+    }
+    if (handshake->pattern == KLP_NOISE_IK && !handshake->initiator)
+        handshake->awaits = true;
+    else
+        mesh_handshake_install(link);
+}
+
+static void finish(struct mesh_link *link, struct mesh_handshake *handshake)
+{
+    if (!handshake->has_proof)
+        fail(link, KOS_E_PROTOCOL, "%s did not say who it is", link->remote);
+    else if (handshake->second)
+        finish_second(link, handshake);
+    else
+        begin_session(link);
+}
+
+/* Over datagrams a message that does not open may be a forger's: the right one may still come. */
+static bool tries_on(struct mesh_link *link, struct mesh_handshake *handshake)
+{
+    if (!link->datagrams || handshake->writing || handshake->status == KOS_E_NOMEM ||
+        ++handshake->failures > MESH_SHAKE_FAILURES)
+        return false;
+    klp_noise_free(handshake->noise);
+    handshake->noise = NULL;
+    if (!handshake->initiator && handshake->messages == 0) {
+        if (handshake->pattern == KLP_NOISE_IK)
+            mesh_shake_refuse(link);
+        handshake->pattern = 0;
+    }
+    return true;
+}
+
+static void took_message(struct mesh_link *link, struct mesh_handshake *handshake)
+{
+    if (!link->datagrams)
+        return;
+    if (!handshake->initiator && handshake->messages == 0) {
+        memcpy(handshake->first, handshake->in, handshake->in_len);
+        handshake->first_len = handshake->in_len;
+    }
+    mesh_shake_took(link, (uint8_t)(handshake->messages + 1));
+}
+
+static void step(struct mesh_link *link, struct mesh_handshake *handshake)
+{
+    if (handshake->status < 0) {
+        if (!tries_on(link, handshake))
+            fail(link, handshake->status, "the handshake with %s failed at message %d: %s", link->remote,
+                 handshake->messages + 1, kos_error_text(handshake->status));
+        return;
+    }
+    if (handshake->writing) {
+        send_message(link, handshake);
+    } else {
+        took_message(link, handshake);
+        if (!take_payload(link, handshake))
+            return;
+    }
+    handshake->messages++;
+    if (klp_noise_done(handshake->noise))
+        finish(link, handshake);
+    else if (klp_noise_writes(handshake->noise))
+        submit(handshake, true);
 }
 
 static void done(struct kos_work *work)
@@ -219,20 +369,7 @@ static void done(struct kos_work *work)
         handshake_free(handshake);
         return;
     }
-    if (handshake->status < 0) {
-        mesh_link_close(link, false, handshake->status, "the handshake with %s failed at message %d: %s", link->remote,
-                        handshake->messages + 1, kos_error_text(handshake->status));
-        return;
-    }
-    if (handshake->writing)
-        send_message(link, handshake);
-    else if (!take_payload(link, handshake))
-        return;
-    handshake->messages++;
-    if (klp_noise_done(handshake->noise))
-        finish(link, handshake);
-    else if (klp_noise_writes(handshake->noise))
-        submit(handshake, true);
+    step(link, handshake);
     if (!link->closing)
         mesh_link_process(link);
 }

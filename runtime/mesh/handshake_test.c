@@ -350,13 +350,13 @@ START_TEST(simultaneous_connects)
 }
 END_TEST
 
-START_TEST(datagram_links_are_refused)
+START_TEST(too_small_datagrams_are_refused)
 {
     struct net_node *a, *b;
     two(&a, &b);
     struct kos_link_info info = { .size = sizeof info,
                                   .flags = 0,
-                                  .mtu_bytes = 200,
+                                  .mtu_bytes = MESH_MTU_MIN - 1,
                                   .send_window_bytes = 1000,
                                   .local = "radio://1",
                                   .remote = "radio://2" };
@@ -430,4 +430,4 @@ TESTS("mesh/handshake", xx_then_ik, ik_after_restart_of_either_side, ik_refused_
       bytes_split_at_every_position, altered_byte_costs_a_link_at_most, blocked_peer_learns_nothing,
       blocking_ends_an_open_session, oneself_is_refused, another_identity_answers, identity_behind_an_address_changes,
       nobody_there, silence_times_out, garbage_is_not_spoken_with, half_open_links_are_bounded, simultaneous_connects,
-      datagram_links_are_refused, silent_session_is_asked_and_given_up, old_session_is_renewed, disconnect_is_for_good)
+      too_small_datagrams_are_refused, silent_session_is_asked_and_given_up, old_session_is_renewed, disconnect_is_for_good)

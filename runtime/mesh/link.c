@@ -45,6 +45,7 @@ static struct mesh_link *link_new(struct kos_mesh *mesh, bool dialled)
     link->remote = kos_strdup("");
     mesh->half_open++;
     kos_buf_init(&link->in, MESH_UNPROVEN_BYTES);
+    kos_buf_init(&link->early, MESH_UNPROVEN_BYTES);
     HASH_ADD(hh, mesh->links, id, sizeof link->id, link);
     return link;
 }
@@ -73,10 +74,12 @@ void mesh_link_free(struct mesh_link *link)
         mesh_handshake_abandon(link->handshake);
     if (link->session)
         mesh_session_free(link->session);
+    mesh_shake_free(link);
     HASH_DEL(mesh->links, link);
     kos_undefer(mesh->env, &link->first);
     kos_timer_free(mesh->env, link->timer);
     kos_buf_fini(&link->in);
+    kos_buf_fini(&link->early);
     free(link->local);
     free(link->remote);
     free(link);
@@ -85,14 +88,16 @@ void mesh_link_free(struct mesh_link *link)
 static void too_long(void *arg)
 {
     struct mesh_link *link = arg;
-    mesh_link_close(link, false, KOS_E_TIMEOUT, "the handshake with %s took longer than %u ms",
-                    link->remote[0] ? link->remote : "the peer", link->mesh->limits.handshake_ms);
+    if (link->session && link->session->up)
+        return; /* set for a handshake beside a session, which came to an end */
+    mesh_link_close(link, false, KOS_E_TIMEOUT, "the handshake with %s took longer than %llu ms",
+                    link->remote[0] ? link->remote : "the peer", (unsigned long long)mesh_shake_limit_ms(link));
 }
 
 static void arm(struct mesh_link *link)
 {
     link->timer = kos_timer_new(link->mesh->env, too_long, link);
-    kos_timer_set(link->mesh->env, link->timer, link->mesh->limits.handshake_ms);
+    kos_timer_set(link->mesh->env, link->timer, mesh_shake_limit_ms(link));
 }
 
 static void take_info(struct mesh_link *link, const struct kos_link_info *info)
@@ -103,7 +108,12 @@ static void take_info(struct mesh_link *link, const struct kos_link_info *info)
     link->remote = kos_strdup(info->remote ? info->remote : "");
     link->flags = info->flags;
     link->cost = info->cost;
-    link->send_credit = info->send_window_bytes;
+    link->send_credit = link->send_window = info->send_window_bytes;
+    link->datagrams = !(info->flags & KOS_LINK_STREAM);
+    link->mtu = info->mtu_bytes < MESH_DATAGRAM_MAX ? info->mtu_bytes : MESH_DATAGRAM_MAX;
+    link->bits_per_second = info->bits_per_second;
+    link->slow = link->datagrams && (info->airtime_ms_per_hour || info->cost >= MESH_SLOW_COST);
+    mesh_airtime_init(link, info->airtime_ms_per_hour);
     link->up = true;
     const char *scheme_end = strstr(link->remote, "://");
     const char *from = scheme_end ? link->remote : link->local;
@@ -112,15 +122,21 @@ static void take_info(struct mesh_link *link, const struct kos_link_info *info)
         snprintf(link->transport, sizeof link->transport, "%.*s", (int)(scheme_end - from), from);
 }
 
-/* Datagram links need fragments that are sent again; no transport of this build makes such links. */
-static bool carried(struct mesh_link *link)
+/* What the link is decides how it is spoken over. */
+static bool prepare(struct mesh_link *link)
 {
-    if (link->flags & KOS_LINK_STREAM)
+    if (!link->datagrams)
         return true;
-    mesh_link_close(link, false, KOS_E_UNSUPPORTED,
-                    "links of transport \"%s\" carry datagrams; this version speaks KLP over streams only",
-                    link->transport);
-    return false;
+    if (link->mtu < MESH_MTU_MIN || link->send_window < MESH_MTU_MIN) {
+        mesh_link_close(link, false, KOS_E_UNSUPPORTED,
+                        "links of transport \"%s\" carry datagrams of %u bytes (%llu at a time); KLP needs %d",
+                        link->transport, link->mtu, (unsigned long long)link->send_window, MESH_MTU_MIN);
+        return false;
+    }
+    /* Each lies behind a length of two bytes. */
+    link->in.limit = 3 * MESH_UNPROVEN_BYTES;
+    mesh_shake_new(link);
+    return true;
 }
 
 /* Not inside kos_mesh_link_accepted: the carrier learns the id by its return. */
@@ -129,7 +145,8 @@ static void first_credit(struct kos_deferred *deferred)
     struct mesh_link *link = (struct mesh_link *)(void *)((char *)deferred - offsetof(struct mesh_link, first));
     if (link->closing)
         return;
-    mesh_handshake_begin(link, NULL);
+    if (!link->datagrams) /* there the first message begins it */
+        mesh_handshake_begin(link, false, NULL);
     if (!link->closing)
         link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, MESH_UNPROVEN_BYTES);
     if (!link->closing)
@@ -159,11 +176,12 @@ uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const 
     struct mesh_link *link = link_new(mesh, false);
     link->source = source;
     take_info(link, info);
-    if (!(info->flags & KOS_LINK_STREAM)) {
+    if (link->datagrams && (link->mtu < MESH_MTU_MIN || link->send_window < MESH_MTU_MIN)) {
         mesh_link_free(link);
         mesh->counters.links_refused++;
         return 0;
     }
+    prepare(link);
     arm(link);
     link->first.run = first_credit;
     kos_defer(mesh->env, &link->first);
@@ -204,15 +222,19 @@ void kos_mesh_link_up(struct kos_mesh *mesh, uint64_t id, const struct kos_link_
     } else {
         free(dialled);
     }
-    if (!carried(link))
+    if (!prepare(link))
         return;
+    if (link->slow)
+        kos_timer_set(mesh->env, link->timer, mesh_shake_limit_ms(link));
     mesh->carrier->ops->credit(mesh->carrier, link->id, MESH_UNPROVEN_BYTES);
-    mesh_handshake_begin(link, link->keep ? mesh_keep_static(link->keep) : NULL);
+    mesh_handshake_begin(link, true, link->keep ? mesh_keep_static(link->keep) : NULL);
 }
 
 void mesh_link_open_window(struct mesh_link *link)
 {
-    link->in.limit = MESH_LINK_WINDOW;
+    if (link->in.limit >= MESH_LINK_WINDOW)
+        return;
+    link->in.limit = link->datagrams ? 3 * MESH_LINK_WINDOW : MESH_LINK_WINDOW;
     link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, MESH_LINK_WINDOW - MESH_UNPROVEN_BYTES);
 }
 
@@ -241,6 +263,10 @@ static size_t take_record(struct mesh_link *link, struct kos_bytes rest)
 void mesh_link_process(struct mesh_link *link)
 {
     size_t used = 0;
+    if (link->datagrams) {
+        mesh_datagram_process(link);
+        return;
+    }
     while (!link->closing) {
         struct kos_bytes rest = kos_bytes(link->in.data + used, link->in.len - used);
         size_t taken = link->session ? take_record(link, rest) : mesh_handshake_take(link, rest);
@@ -261,6 +287,10 @@ void kos_mesh_link_received(struct kos_mesh *mesh, uint64_t id, struct kos_bytes
     if (!link || link->closing)
         return;
     mesh->counters.bytes_in += bytes.len;
+    if (link->datagrams) {
+        mesh_datagram_received(link, bytes);
+        return;
+    }
     if (kos_buf_append(&link->in, bytes) < 0) {
         mesh_link_close(link, false, KOS_E_LIMIT,
                         "transport \"%s\" handed over more than the %zu bytes it had credit for", link->transport,
@@ -276,6 +306,9 @@ void kos_mesh_link_credit(struct kos_mesh *mesh, uint64_t id, uint64_t bytes)
     if (!link || link->closing)
         return;
     link->send_credit += bytes;
+    link->left_total += bytes;
+    if (link->session && link->session->arq)
+        mesh_arq_credit(link->session->arq);
     if (link->session)
         mesh_session_touch(link->session);
 }
@@ -284,6 +317,7 @@ void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes)
 {
     link->send_credit -= bytes.len < link->send_credit ? bytes.len : link->send_credit;
     link->mesh->counters.bytes_out += bytes.len;
+    link->sent_total += bytes.len;
     link->mesh->carrier->ops->send(link->mesh->carrier, link->id, &bytes, 1);
 }
 

@@ -4,6 +4,9 @@
  *
  * link.c        a carrier's link: bytes in both directions, records
  * handshake.c   Noise on the worker pool, until there is a session
+ * datagram.c    links of datagrams: what each one is;  shake.c: handshake messages in them, repeats, cookies
+ * packet.c      records in datagrams: pieces of the classes, put in order;  arq.c: acknowledged, lost, sent again
+ * airtime.c     what a slow link may carry, and when
  * session.c     frames, classes, credit, life of a session;  flush.c: records out;  intro.c: proof, logs, hello
  * peer.c        the set of a node's sessions;  dial.c: connections kept up, back-off;  record.c: node records
  * connect.c     the operator's connect;  self.c: where this node listens, which agents it has
@@ -53,6 +56,36 @@ enum {
     MESH_RECORDS_MAX = 16384,
 };
 
+/* Links of datagrams. */
+enum {
+    MESH_MTU_MIN = 128,            /* smaller ones are not spoken over */
+    MESH_DATAGRAM_MAX = 65535,     /* of a larger MTU no more is used */
+    MESH_COOKIE_LEN = 16,
+    MESH_AMPLIFY = 3,              /* an unproven source gets so many times its bytes */
+    MESH_SHAKE_FRAGMENTS = 15,     /* of one handshake message */
+    MESH_SHAKE_FAILURES = 16,      /* messages that do not open, before a handshake is given up */
+    MESH_SHAKE_MIN_MS = 500,       /* before the first handshake message is sent again, at least */
+    MESH_SHAKE_SLOW_MS = 900000,   /* a handshake over a slow link, at most */
+    MESH_PIECES = 8,               /* of one datagram */
+    MESH_WINDOW = 256,             /* pieces of one class on their way */
+    MESH_REORDER_BYTES = 1 << 20,  /* pieces held until those before them are there, all classes */
+    MESH_FLIGHT_BYTES = 1 << 20,   /* sent and not acknowledged */
+    MESH_CWND_FIRST = 10,          /* datagrams on their way at first; slow links: MESH_CWND_MIN */
+    MESH_CWND_MIN = 4,
+    MESH_ACK_BITS = 256,           /* counters that an acknowledgement can speak of */
+    MESH_ACK_MS = 25,              /* an acknowledgement waits so long for company; slow links: see arq.c */
+    MESH_RTO_MIN_MS = 100,
+    MESH_RTO_MAX_MS = 60000,       /* slow links: MESH_RTO_SLOW_MS */
+    MESH_RTO_SLOW_MS = 600000,
+    MESH_SILENT_TRIES = 10,        /* sent again so often without any answer: the link is dead */
+    MESH_SLOW_COST = 1000,         /* a link of this price or with an airtime budget is slow: every byte is spared */
+    MESH_SLOW_PING_MS = 21600000,  /* 6 h */
+    MESH_SLOW_DEAD_MS = 86400000,  /* 24 h */
+    MESH_SLOW_SESSION_MS = 604800000, /* 7 days */
+    MESH_SLOW_RECEIPT_MS = 3600000,
+};
+_Static_assert(MESH_WINDOW % 64 == 0 && MESH_ACK_BITS % 64 == 0, "whole words");
+
 #define MESH_RECORD_KIND "node_record"
 #define MESH_RECORD_LIFE_MS INT64_C(2592000000)
 
@@ -85,13 +118,30 @@ struct mesh_source { /* a remote host with handshakes under way */
 };
 
 struct mesh_handshake;
+struct mesh_shake;
+struct mesh_arq;
+
+struct mesh_airtime { /* airtime.c: a bucket that fills with the budget's hour */
+    uint64_t per_hour_ms; /* 0: no budget */
+    int64_t left_us;
+    uint64_t filled_ms;   /* monotonic: when it was last looked at */
+    bool waiting;         /* something is held back for it */
+    uint64_t held;        /* times that it was */
+};
 
 struct mesh_link {
     UT_hash_handle hh;
     struct kos_mesh *mesh;
     uint64_t id;
     bool dialled, up, closing, half_open;
+    bool datagrams, slow;
     uint32_t flags, cost;
+    uint32_t mtu; /* of datagrams */
+    uint64_t send_window, bits_per_second;
+    uint64_t sent_total, left_total; /* bytes given to the carrier; those of them it said are gone */
+    struct mesh_shake *shake;        /* of datagrams */
+    struct kos_buf early;            /* records that came before the handshake's end: u16 length, datagram */
+    struct mesh_airtime airtime;
     char *local, *remote;
     char transport[32];
     struct mesh_source *source;
@@ -109,7 +159,7 @@ struct mesh_link *mesh_link_find(struct kos_mesh *mesh, uint64_t id);
  * no such transport. */
 uint64_t mesh_link_dial(struct kos_mesh *mesh, struct mesh_keep *keep, const char *address,
                         struct kos_error *ret_error);
-void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes);
+void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes); /* a datagram, where the link is of such */
 /* Takes what lies in the buffer, as far as the state allows. */
 void mesh_link_process(struct mesh_link *link);
 void mesh_link_open_window(struct mesh_link *link);
@@ -127,22 +177,125 @@ struct mesh_handshake {
     const uint8_t *secret; /* the node's static key, in the keys' memory */
     int32_t pattern;
     bool initiator, running, writing, has_proof;
+    bool second;      /* beside a session, which it may take the place of */
+    bool awaits;      /* done; the initiator's first record shows that it is there */
     uint8_t messages; /* done so far */
+    uint8_t failures; /* over datagrams: messages that did not open */
     int32_t status;
+    struct klp_record *send, *receive; /* when `awaits` */
     uint8_t remote[KLP_X25519_LEN]; /* IK, initiator: known beforehand */
     uint8_t seed[128];              /* the loop's randomness for the worker */
     size_t seed_used;
     uint8_t own_proof[KLP_PROOF_LEN];
     struct klp_proof proof; /* the peer's, not verified */
     uint8_t in[MESH_HANDSHAKE_MAX], out[MESH_HANDSHAKE_MAX], payload[MESH_HANDSHAKE_MAX];
-    size_t in_len, out_len, payload_len;
+    uint8_t first[MESH_HANDSHAKE_MAX]; /* over datagrams, responder: message 1, to begin anew after a forged message 3 */
+    size_t in_len, out_len, payload_len, first_len;
 };
 
 /* `remote`: the static key for IK, NULL for XX. */
-void mesh_handshake_begin(struct mesh_link *link, const uint8_t *remote);
+void mesh_handshake_begin(struct mesh_link *link, bool initiator, const uint8_t *remote);
+/* One whole message, over datagrams. `pattern`: of a first message. */
+void mesh_handshake_message(struct mesh_link *link, uint8_t pattern, struct kos_bytes message);
+/* The handshake beside a session is over: its session takes the place of that one. */
+void mesh_handshake_install(struct mesh_link *link);
 /* Takes a message off what has come in: bytes used, 0 to wait. */
 size_t mesh_handshake_take(struct mesh_link *link, struct kos_bytes rest);
 void mesh_handshake_abandon(struct mesh_handshake *handshake);
+
+/* ---- datagram.c ---- */
+/* First byte of each datagram; KLP_DATAGRAM_RECORD is 3. */
+enum mesh_datagram { MESH_DATAGRAM_SHAKE = 1, MESH_DATAGRAM_COOKIE = 2, MESH_DATAGRAM_AGAIN = 4 };
+void mesh_datagram_received(struct mesh_link *link, struct kos_bytes datagram);
+void mesh_datagram_process(struct mesh_link *link);
+/* A record opened: the other side is there and has the keys. */
+void mesh_datagram_alive(struct mesh_link *link);
+
+/* ---- shake.c ---- */
+void mesh_shake_new(struct mesh_link *link);
+void mesh_shake_free(struct mesh_link *link);
+void mesh_shake_begin(struct mesh_link *link); /* an attempt of ours */
+/* false: it must wait, a worker has the handshake. */
+bool mesh_shake_take(struct mesh_link *link, struct kos_bytes datagram);
+void mesh_shake_send(struct mesh_link *link, uint8_t pattern, uint8_t number, struct kos_bytes message);
+void mesh_shake_refuse(struct mesh_link *link); /* our key is not the one this message was made for: try the long way */
+void mesh_shake_took(struct mesh_link *link, uint8_t number); /* a message opened */
+void mesh_shake_confirmed(struct mesh_link *link);
+bool mesh_shake_proven(const struct mesh_link *link); /* whether more may be sent than MESH_AMPLIFY allows */
+uint64_t mesh_shake_rtt(const struct mesh_link *link);
+uint64_t mesh_shake_limit_ms(const struct mesh_link *link); /* how long a handshake may take here */
+
+/* ---- packet.c ---- */
+struct mesh_piece { /* of the run of frames of one class: what one datagram carries of it */
+    struct mesh_piece *next, *prev; /* of those to be sent again */
+    uint64_t seq, counter;          /* counter: of the datagram that last carried it */
+    uint8_t klass;
+    bool lost;
+    size_t len;
+    uint8_t data[];
+};
+void mesh_packet_take(struct mesh_session *session, struct kos_bytes plain);
+void mesh_packet_flush(struct mesh_session *session, bool hurry);
+
+/* ---- arq.c ---- */
+struct mesh_flight { /* a datagram sent and not acknowledged */
+    struct mesh_flight *next, *prev;
+    uint64_t counter, left_at, sent_ms, left_ms; /* left_at: link->left_total when it is gone; left_ms 0: not yet */
+    size_t bytes;
+    uint8_t jitter; /* in 1/2048 of the time that it is waited for: on a shared medium nobody comes back in step */
+    uint32_t count;
+    struct {
+        uint8_t klass;
+        uint64_t seq;
+    } pieces[MESH_PIECES];
+};
+struct mesh_arq {
+    struct mesh_session *session;
+    bool repeats; /* the link loses: acknowledged and sent again */
+    bool held;    /* nothing is sent before the other side was heard: its address is not proven */
+    struct mesh_piece *out[KLP_CLASSES][MESH_WINDOW];
+    uint64_t base[KLP_CLASSES], next[KLP_CLASSES]; /* oldest not acknowledged, next to be made */
+    struct mesh_piece *again;                      /* lost, to be sent again, oldest first */
+    struct mesh_flight *flights;                   /* in order of counter */
+    uint32_t flight_count;
+    size_t flight_bytes;
+    uint32_t cwnd, grown, slow_start; /* datagrams */
+    uint64_t recovery;                /* losses of counters below this are of the same event */
+    uint64_t srtt_us, rttvar_us;      /* 0: nothing measured yet */
+    uint32_t silent;                  /* timeouts in a row */
+    /* in */
+    struct mesh_piece *in[KLP_CLASSES][MESH_WINDOW];
+    uint64_t expected[KLP_CLASSES];
+    size_t in_bytes;
+    bool heard_any, ack_wanted;
+    uint64_t heard_high, heard[MESH_ACK_BITS / 64]; /* bit i: heard_high - 1 - i */
+    uint64_t told_high;                             /* of the last acknowledgement sent */
+    uint64_t ack_due_ms, linger_ms;                 /* monotonic; 0: none */
+    struct kos_timer *timer;
+    uint64_t datagrams_out, datagrams_in, sent_again, repeated_in;
+};
+void mesh_arq_new(struct mesh_session *session);
+void mesh_arq_free(struct mesh_arq *arq);
+void mesh_arq_sent(struct mesh_arq *arq, struct mesh_flight *flight); /* takes it */
+void mesh_arq_credit(struct mesh_arq *arq);                           /* more of what was sent is gone */
+/* A datagram that opened; `wants`: an acknowledgement. */
+void mesh_arq_heard(struct mesh_arq *arq, uint64_t counter, bool wants, bool out_of_order);
+size_t mesh_arq_put_ack(struct mesh_arq *arq, uint8_t *out, size_t cap); /* 0: none is needed */
+bool mesh_arq_take_ack(struct mesh_arq *arq, struct kos_bytes *rest);    /* false: malformed */
+bool mesh_arq_may_send(const struct mesh_arq *arq);
+void mesh_arq_schedule(struct mesh_arq *arq);
+uint64_t mesh_arq_gather_ms(const struct mesh_arq *arq); /* slow links: how long what is small waits for company */
+uint64_t mesh_arq_rto_ms(const struct mesh_arq *arq);
+
+/* ---- airtime.c ---- */
+void mesh_airtime_init(struct mesh_link *link, uint64_t per_hour_ms);
+uint64_t mesh_airtime_us(const struct mesh_link *link, uint64_t bytes);
+void mesh_airtime_spend(struct mesh_link *link, uint64_t bytes);
+/* 0: a datagram with something of this class may go now; else so many ms until it may. */
+uint64_t mesh_airtime_wait_ms(struct mesh_link *link, uint8_t klass);
+/* Whether a message can be carried within its time at all; else the sentence. */
+bool mesh_airtime_carries(struct mesh_link *link, uint8_t klass, uint64_t bytes, uint64_t within_ms, char *ret_text,
+                          size_t cap);
 
 /* ---- session.c, flush.c, intro.c ---- */
 struct mesh_item { /* to be sent: cut into frames by flush.c */
@@ -170,6 +323,7 @@ struct mesh_session {
     struct mesh_session *next, *prev; /* of the peer */
     struct klp_record *send, *receive;
     struct klp_assembly *assembly;
+    struct mesh_arq *arq; /* of datagrams; NULL: a stream */
     struct klp_proof proof;
     uint8_t remote_static[KLP_X25519_LEN];
     int32_t pattern;
@@ -219,6 +373,9 @@ void mesh_session_close(struct mesh_session *session, int32_t code, const char *
 void mesh_session_drain(struct mesh_session *session);
 void mesh_session_touch(struct mesh_session *session); /* flush it at the turn's end */
 void mesh_session_flush(struct mesh_session *session);
+/* Frames of one class, control with what is urgent before it, as far as they fit; flush.c. */
+size_t mesh_session_fill(struct mesh_session *session, uint8_t klass, uint8_t *out, size_t cap);
+size_t mesh_session_queued(const struct mesh_session *session);
 void mesh_session_send_log(struct mesh_session *session, const struct klp_log *log, uint64_t from);
 /* The logs that a message of this signer needs, if they were not sent on this session before. */
 void mesh_session_send_logs_for(struct mesh_session *session, const struct klp_id *signer);

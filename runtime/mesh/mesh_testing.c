@@ -7,19 +7,57 @@
 
 /* ---- links ---- */
 
+struct net_datagram {
+    struct net_datagram *next, *prev;
+    uint8_t *data;
+    size_t len;
+    uint64_t leaves_ms, comes_ms;
+    bool gone; /* its sender has the credit back */
+};
+
+const struct net_air net_radio = { .mtu = 490, .flags = KOS_LINK_SHARED | KOS_LINK_ORDERED, .cost = 10000, .loss = 100,
+                                   .delay_ms = 200, .bits_per_second = 5000, .airtime_ms_per_hour = 360000,
+                                   .shared = true };
+const struct net_air net_lossy = { .mtu = 1200, .loss = 30, .twice = 20, .altered = 10, .late = 50, .delay_ms = 20,
+                                   .late_ms = 200 };
+const struct net_air net_tunnel = { .mtu = 65535, .flags = KOS_LINK_RELIABLE | KOS_LINK_ORDERED, .delay_ms = 1 };
+
 struct net_end {
+    struct net_datagram *sent;
     struct net_end *next, *prev, *other;
     struct net_node *node;
     uint64_t link;
     struct kos_buf out; /* sent by the node, not delivered */
     uint64_t credit;    /* what the node takes */
+    uint64_t busy_ms, out_bytes;
     bool dialling, closed, dead;
     char address[64];
     struct net_node *target;
 };
 
+static void datagram_free(struct net_end *end, struct net_datagram *datagram);
+
+static uint32_t net_dice(struct net *net, uint32_t sides)
+{
+    net->seed ^= net->seed >> 12;
+    net->seed ^= net->seed << 25;
+    net->seed ^= net->seed >> 27;
+    return (uint32_t)((net->seed * UINT64_C(2685821657736338717)) >> 33) % sides;
+}
+
 static struct kos_link_info info_of(const struct net_end *end)
 {
+    const struct net_air *air = &end->node->net->air;
+    if (air->mtu)
+        return (struct kos_link_info){ .size = sizeof(struct kos_link_info),
+                                       .flags = air->flags,
+                                       .mtu_bytes = air->mtu,
+                                       .cost = air->cost,
+                                       .airtime_ms_per_hour = air->airtime_ms_per_hour,
+                                       .bits_per_second = air->bits_per_second,
+                                       .send_window_bytes = end->node->net->window,
+                                       .local = end->node->address,
+                                       .remote = end->other ? end->other->node->address : end->address };
     return (struct kos_link_info){ .size = sizeof(struct kos_link_info),
                                    .flags = KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED,
                                    .send_window_bytes = end->node->net->window,
@@ -73,11 +111,43 @@ static struct net_end *find(struct net_node *node, uint64_t link)
     return NULL;
 }
 
+static void send_datagram(struct net_end *end, const struct kos_bytes *pieces, uint32_t count)
+{
+    struct net *net = end->node->net;
+    struct net_datagram *datagram = kos_new(sizeof *datagram);
+    for (uint32_t i = 0; i < count; i++)
+        datagram->len += pieces[i].len;
+    ck_assert_uint_gt(datagram->len, 0);
+    ck_assert_uint_le(datagram->len, net->air.mtu);
+    datagram->data = kos_new(datagram->len);
+    for (size_t i = 0, at = 0; i < count; at += pieces[i++].len)
+        memcpy(datagram->data + at, pieces[i].data, pieces[i].len);
+    datagram->leaves_ms = net->now_ms;
+    if (net->air.bits_per_second) {
+        uint64_t *busy = net->air.shared ? &net->busy_ms : &end->busy_ms;
+        datagram->leaves_ms = (*busy > net->now_ms ? *busy : net->now_ms) +
+                              datagram->len * 8000 / net->air.bits_per_second;
+        *busy = datagram->leaves_ms;
+    }
+    datagram->comes_ms = datagram->leaves_ms + net->air.delay_ms;
+    if (net->air.late && net_dice(net, 1000) < net->air.late)
+        datagram->comes_ms += net_dice(net, (uint32_t)net->air.late_ms + 1);
+    end->out_bytes += datagram->len;
+    ck_assert_uint_le(end->out_bytes, net->window);
+    net->datagrams++;
+    end->node->datagrams++;
+    DL_APPEND(end->sent, datagram);
+}
+
 static void carrier_send(struct kos_carrier *carrier, uint64_t link, const struct kos_bytes *pieces, uint32_t count)
 {
     struct net_end *end = find((struct net_node *)carrier, link);
     ck_assert_ptr_nonnull(end);
     ck_assert(!end->closed);
+    if (end->node->net->air.mtu) {
+        send_datagram(end, pieces, count);
+        return;
+    }
     for (uint32_t i = 0; i < count; i++)
         ck_assert_int_eq(kos_buf_append(&end->out, pieces[i]), KOS_OK);
     ck_assert_uint_le(end->out.len, end->node->net->window); /* never beyond its credit */
@@ -97,8 +167,11 @@ static void carrier_close(struct kos_carrier *carrier, uint64_t link, bool flush
     struct net_end *end = find((struct net_node *)carrier, link);
     if (!end)
         return;
-    if (!flush)
+    if (!flush) {
         kos_buf_reset(&end->out);
+        while (end->sent)
+            datagram_free(end, end->sent);
+    }
     end->closed = true;
 }
 
@@ -143,8 +216,71 @@ static void connect_end(struct net *net, struct net_end *end)
     kos_mesh_link_up(end->node->mesh, end->link, &info);
 }
 
+static void datagram_free(struct net_end *end, struct net_datagram *datagram)
+{
+    DL_DELETE(end->sent, datagram);
+    free(datagram->data);
+    free(datagram);
+}
+
+static void arrive(struct net *net, struct net_end *to, const struct net_datagram *datagram)
+{
+    uint8_t *data = kos_memdup(datagram->data, datagram->len);
+    if (net_dice(net, 1000) < net->air.altered)
+        data[net_dice(net, (uint32_t)datagram->len)] ^= (uint8_t)(1u << net_dice(net, 8));
+    if (net->corrupt_at > net->carried && net->corrupt_at <= net->carried + datagram->len &&
+        !(net->air.flags & KOS_LINK_RELIABLE))
+        data[net->corrupt_at - net->carried - 1] ^= 0x20;
+    net->carried += datagram->len;
+    to->credit -= datagram->len;
+    if (!to->closed)
+        kos_mesh_link_received(to->node->mesh, to->link, kos_bytes(data, datagram->len));
+    free(data);
+}
+
+/* One step: a datagram leaves, is lost or arrives. */
+static bool deliver_datagrams(struct net *net, struct net_end *end)
+{
+    bool reliable = net->air.flags & KOS_LINK_RELIABLE;
+    struct net_datagram *datagram, *next;
+    DL_FOREACH_SAFE(end->sent, datagram, next) {
+        if (!datagram->gone && datagram->leaves_ms <= net->now_ms) {
+            size_t len = datagram->len;
+            bool lost = (!reliable && net_dice(net, 1000) < net->air.loss) ||
+                        (net->tap && net->tap(net, end->node, kos_bytes(datagram->data, len)));
+            datagram->gone = true;
+            end->out_bytes -= len;
+            if (lost)
+                datagram_free(end, datagram);
+            if (!end->closed && !end->dead)
+                kos_mesh_link_credit(end->node->mesh, end->link, len);
+            return true;
+        }
+        if (!datagram->gone || datagram->comes_ms > net->now_ms || !end->other || end->other->dead)
+            continue;
+        if (end->other->credit < datagram->len) {
+            if (reliable)
+                return false;
+            datagram_free(end, datagram);
+            return true;
+        }
+        struct net_end *to = end->other;
+        bool twice = !reliable && net_dice(net, 1000) < net->air.twice;
+        arrive(net, to, datagram);
+        if (twice && end->other == to && !to->dead && to->credit >= datagram->len)
+            arrive(net, to, datagram);
+        datagram_free(end, datagram);
+        if (net->cut_after && (net->cut_after -= net->cut_after < 100 ? net->cut_after : 100) == 0)
+            net_cut(net);
+        return true;
+    }
+    return false;
+}
+
 static bool deliver(struct net *net, struct net_end *end)
 {
+    if (net->air.mtu)
+        return deliver_datagrams(net, end);
     struct net_end *to = end->other;
     size_t len = end->out.len;
     if (!to || to->dead || !len || !to->credit)
@@ -183,7 +319,7 @@ static bool pump(struct net *net)
             any = true;
         } else if (!net->hold && deliver(net, end)) {
             any = true;
-        } else if (end->closed && (!end->out.len || !end->other || end->other->dead || end->other->closed)) {
+        } else if (end->closed && ((!end->out.len && !end->sent) || !end->other || end->other->dead || end->other->closed)) {
             struct net_end *other = end->other;
             end_die(end, "closed");
             if (other)
@@ -195,6 +331,8 @@ static bool pump(struct net *net)
         if (!end->dead)
             continue;
         DL_DELETE(net->ends, end);
+        while (end->sent)
+            datagram_free(end, end->sent);
         kos_buf_fini(&end->out);
         free(end);
     }
@@ -318,6 +456,7 @@ void net_init(struct net *net)
 {
     memset(net, 0, sizeof *net);
     net->window = 256 << 10;
+    net->seed = 88172645463325252;
 }
 
 static void show_agent(struct net_node *node)
@@ -478,6 +617,7 @@ void net_run(struct net *net, uint64_t ms)
         uint64_t step = ms < 50 ? ms : 50;
         for (uint32_t i = 0; i < net->count; i++)
             kos_manual_advance(net->nodes[i].manual, step);
+        net->now_ms += step;
         net_settle(net);
         ms -= step;
         if (net->crash_node && !net->crash_node->up && net->crash_back_ms &&

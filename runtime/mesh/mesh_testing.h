@@ -51,12 +51,30 @@ struct net_node {
     struct net_seen seen[NET_SEEN];
     struct net_ended ended[NET_SEEN];
     uint64_t endpoint;
+    uint64_t datagrams; /* sent by it */
     int32_t connected; /* of the last connect: 1 not yet, else its status */
     struct klp_id connected_to;
     char connected_text[512];
 };
 
+/* What links of datagrams do to them. mtu 0: links are streams. Chances are in 1/1000. */
+struct net_air {
+    uint32_t mtu, flags, cost;
+    uint32_t loss, twice, altered, late;
+    uint64_t delay_ms, late_ms; /* all; what is late in addition, at most */
+    uint64_t bits_per_second;   /* 0: as fast as asked */
+    uint64_t airtime_ms_per_hour;
+    bool shared; /* one at a time, of all links */
+};
+/* A spread-spectrum radio; a network that loses; a tunnel that does not. */
+extern const struct net_air net_radio, net_lossy, net_tunnel;
+
 struct net {
+    struct net_air air;
+    uint64_t now_ms, busy_ms, seed;
+    uint64_t datagrams; /* sent so far */
+    /* Sees each datagram when it is sent; true: it is lost. May be NULL. */
+    bool (*tap)(struct net *net, struct net_node *from, struct kos_bytes datagram);
     struct net_node nodes[NET_NODES];
     uint32_t count;
     struct net_end *ends;

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mesh/pack.h runtime/mesh/mesh.c runtime/mesh/self.c runtime/mesh/status.c \
-  runtime/mesh/link.c runtime/mesh/handshake.c runtime/mesh/session.c runtime/mesh/flush.c runtime/mesh/intro.c \
+  runtime/mesh/link.c runtime/mesh/datagram.c runtime/mesh/shake.c runtime/mesh/packet.c runtime/mesh/arq.c \
+  runtime/mesh/airtime.c runtime/mesh/handshake.c runtime/mesh/session.c runtime/mesh/flush.c runtime/mesh/intro.c \
   runtime/mesh/peer.c runtime/mesh/dial.c runtime/mesh/connect.c runtime/mesh/record.c runtime/mesh/route.c \
   runtime/mesh/outbox.c runtime/mesh/entry.c runtime/mesh/sign.c runtime/mesh/tx.c \
   runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/receipt.c runtime/mesh/expiry.c
 
 if HAVE_CHECK
 MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \
-  runtime/mesh/soak_test
+  runtime/mesh/datagram_test runtime/mesh/soak_test
 check_PROGRAMS += $(MESH_TESTS)
 TESTS += $(MESH_TESTS)
 MESH_TESTING = runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h
@@ -26,6 +27,9 @@ runtime_mesh_hostile_test_LDADD = $(TEST_LIBS)
 runtime_mesh_flow_test_SOURCES = runtime/mesh/flow_test.c $(MESH_TESTING)
 runtime_mesh_flow_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_flow_test_LDADD = $(TEST_LIBS)
+runtime_mesh_datagram_test_SOURCES = runtime/mesh/datagram_test.c $(MESH_TESTING)
+runtime_mesh_datagram_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_mesh_datagram_test_LDADD = $(TEST_LIBS)
 runtime_mesh_soak_test_SOURCES = runtime/mesh/soak_test.c $(MESH_TESTING)
 runtime_mesh_soak_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_soak_test_LDADD = $(TEST_LIBS)

@@ -7,6 +7,7 @@
 /* ---- life ---- */
 
 static void tick(void *arg);
+static struct kos_mesh_limits limits_of(const struct mesh_session *session);
 
 void mesh_session_new(struct mesh_link *link)
 {
@@ -25,14 +26,20 @@ void mesh_session_new(struct mesh_link *link)
     session->assembly = klp_assembly_new(KLP_ITEM_MAX);
     session->timer = kos_timer_new(mesh->env, tick, session);
     link->session = session;
+    session->send = handshake->send;
+    session->receive = handshake->receive;
+    handshake->send = handshake->receive = NULL;
+    if (link->datagrams)
+        mesh_arq_new(session);
     if (klp_noise_remote(handshake->noise, session->remote_static) < 0 ||
-        klp_noise_split(handshake->noise, &session->send, &session->receive) < 0 || !session->assembly) {
+        (!session->send && klp_noise_split(handshake->noise, &session->send, &session->receive) < 0) ||
+        !session->assembly) {
         mesh_link_close(link, false, KOS_E_NOMEM, "no memory for a session with %s", link->remote);
         return;
     }
+    struct kos_mesh_limits limits = limits_of(session);
     kos_timer_set(mesh->env, session->timer,
-                  mesh->limits.idle_ping_ms < mesh->limits.session_ms ? mesh->limits.idle_ping_ms
-                                                                      : mesh->limits.session_ms);
+                  limits.idle_ping_ms < limits.session_ms ? limits.idle_ping_ms : limits.session_ms);
     mesh_link_open_window(link);
 }
 
@@ -66,6 +73,7 @@ void mesh_session_free(struct mesh_session *session)
     klp_record_free(session->send);
     klp_record_free(session->receive);
     klp_assembly_free(session->assembly);
+    mesh_arq_free(session->arq);
     kos_timer_free(session->mesh->env, session->timer);
     kos_buf_fini(&session->urgent);
     free(session->receipts);
@@ -79,7 +87,9 @@ void mesh_session_close(struct mesh_session *session, int32_t code, const char *
     va_start(args, format);
     vsnprintf(said, sizeof said, format, args);
     va_end(args);
-    mesh_text(said, text, sizeof text);
+    /* CLOSE is never cut: over datagrams it must fit one, each quote of the text taking two bytes. */
+    size_t most = session->arq && session->link->mtu < sizeof text ? session->link->mtu / 3 : sizeof text;
+    mesh_text(said, text, most);
     struct klp_json_out out;
     struct kos_bytes json;
     uint8_t data[2048];
@@ -94,7 +104,10 @@ void mesh_session_close(struct mesh_session *session, int32_t code, const char *
     struct mesh_link *link = session->link;
     if (session->proven && klp_json_end(&out, &json) >= 0) {
         mesh_session_urgent(session, KLP_FRAME_CLOSE, json);
-        mesh_session_flush(session); /* may end the link by itself */
+        if (session->arq)
+            mesh_packet_flush(session, true);
+        else
+            mesh_session_flush(session); /* may end the link by itself */
     }
     mesh_link_close(link, true, code, "%s", text);
 }
@@ -113,11 +126,23 @@ static void ping(struct mesh_session *session, uint64_t now)
     mesh_session_urgent(session, KLP_FRAME_PING, kos_bytes(session->ping, sizeof session->ping));
 }
 
+/* On a slow link nothing is said for the sake of saying it. */
+static struct kos_mesh_limits limits_of(const struct mesh_session *session)
+{
+    struct kos_mesh_limits limits = session->mesh->limits;
+    if (session->link->slow) {
+        limits.idle_ping_ms = MESH_SLOW_PING_MS;
+        limits.dead_ms = MESH_SLOW_DEAD_MS;
+        limits.session_ms = MESH_SLOW_SESSION_MS;
+    }
+    return limits;
+}
+
 static void tick(void *arg)
 {
     struct mesh_session *session = arg;
     struct kos_mesh *mesh = session->mesh;
-    const struct kos_mesh_limits *limits = &mesh->limits;
+    struct kos_mesh_limits own = limits_of(session), *limits = &own;
     uint64_t now = kos_mono_ms(mesh->env), silent = now - session->heard_ms, age = now - session->began_ms;
     if (silent >= limits->dead_ms) {
         mesh_session_close(session, KOS_E_TIMEOUT, "nothing was heard for %llu ms", (unsigned long long)silent);

@@ -8,7 +8,8 @@
 
 #include <klp/log.h>
 
-enum { KLP_NOISE_MAX = 65535, KLP_RECORD_PLAIN_MAX = 65535 - 16, KLP_RECORD_OVERHEAD = 2 + 16, KLP_RECORD_DATAGRAM_OVERHEAD = 8 + 16 };
+enum { KLP_NOISE_MAX = 65535, KLP_RECORD_PLAIN_MAX = 65535 - 16, KLP_RECORD_OVERHEAD = 2 + 16, KLP_DATAGRAM_HEAD = 4,
+       KLP_RECORD_DATAGRAM_OVERHEAD = KLP_DATAGRAM_HEAD + 16, KLP_DATAGRAM_RECORD = 3 /* first byte of a datagram that is one */ };
 /* KLP uses XX and IK; the others are for klp_noise_new_raw. N, K and X are one-way: the initiator's direction only. */
 enum klp_noise_pattern {
     KLP_NOISE_XX = 1, KLP_NOISE_IK = 2,
@@ -58,6 +59,8 @@ int32_t klp_noise_split(struct klp_noise *noise, struct klp_record **ret_send, s
 void klp_record_free(struct klp_record *record);
 /* Sending: the next counter. Receiving: one more than the highest counter that was opened. */
 uint64_t klp_record_counter(const struct klp_record *record);
+/* The counter of the datagram that klp_record_open_datagram() opened last. */
+uint64_t klp_record_opened(const struct klp_record *record);
 /* A record goes one way and has one form, which the first call decides: KOS_E_STATE for any other.
  * Streams: u16 length (of what follows), ciphertext and tag. Writes plain.len + KLP_RECORD_OVERHEAD bytes. In place:
  * `plain` may lie at out + 2. KOS_E_LIMIT: more than KLP_RECORD_PLAIN_MAX bytes, or the counter is used up. */
@@ -65,11 +68,12 @@ int32_t klp_record_seal(struct klp_record *record, struct kos_bytes plain, uint8
 /* `sealed` without the length. In place allowed. KOS_E_DECRYPT or KOS_E_PROTOCOL, and then KOS_E_STATE for ever: after a
  * gap a stream has no next record. */
 int32_t klp_record_open(struct klp_record *record, struct kos_bytes sealed, uint8_t *out, size_t *ret_len);
-/* Datagrams: u64 counter, ciphertext and tag; `plain` may lie at out + 8. A window of KLP_REPLAY_WINDOW counters against
+/* Datagrams: u8 KLP_DATAGRAM_RECORD, the low 24 bits of the counter, ciphertext and tag; `plain` may lie at
+ * out + KLP_DATAGRAM_HEAD. A window of KLP_REPLAY_WINDOW counters against
  * replay, across epochs: KOS_E_REPLAYED (seen, or too old to know). What does not open (KOS_E_DECRYPT) changes nothing.
  * A counter beyond the next epoch is not tried: KOS_E_GAP; 2^20 datagrams were lost in a row, shake hands anew. */
 int32_t klp_record_seal_datagram(struct klp_record *record, struct kos_bytes plain, uint8_t *out);
-/* In place: `out` may be datagram.data + 8. */
+/* In place: `out` may be datagram.data + KLP_DATAGRAM_HEAD. */
 int32_t klp_record_open_datagram(struct klp_record *record, struct kos_bytes datagram, uint8_t *out, size_t *ret_len);
 
 #endif

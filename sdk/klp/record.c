@@ -11,7 +11,11 @@
 
 #include <stdlib.h>
 
-enum { TAG = 16, STREAM_HEAD = 2, DATAGRAM_HEAD = 8, WINDOW_WORDS = KLP_REPLAY_WINDOW / 64 };
+enum { TAG = 16, STREAM_HEAD = 2, DATAGRAM_HEAD = KLP_DATAGRAM_HEAD, WINDOW_WORDS = KLP_REPLAY_WINDOW / 64 };
+/* The counter's low bits that a datagram shows. The rest follows from what was opened before: half their range is
+ * more than the two epochs within which a counter is tried at all. */
+enum { SHOWN_BITS = 24 };
+_Static_assert(SHOWN_BITS - 1 > KLP_EPOCH_SHIFT + 1, "a counter of the next epoch must be told apart");
 enum form { UNDECIDED = 0, STREAM, DATAGRAM, DEAD };
 
 struct klp_record {
@@ -22,6 +26,7 @@ struct klp_record {
     struct klp_aead *current;
     struct klp_aead *before;    /* epoch - 1, or NULL */
     struct klp_aead *after;     /* epoch + 1, or NULL */
+    uint64_t opened;            /* receiving datagrams: the last one that did */
     /* Bit (counter % KLP_REPLAY_WINDOW) says opened, for the KLP_REPLAY_WINDOW counters below `next`. */
     uint64_t window[WINDOW_WORDS];
 };
@@ -64,6 +69,11 @@ void klp_record_free(struct klp_record *record)
 uint64_t klp_record_counter(const struct klp_record *record)
 {
     return record->next;
+}
+
+uint64_t klp_record_opened(const struct klp_record *record)
+{
+    return record->opened;
 }
 
 /* Noise 11.3: the new key is the first 32 bytes of 32 zeros sealed under the old one at nonce 2^64-1. */
@@ -175,9 +185,22 @@ int32_t klp_record_seal_datagram(struct klp_record *record, struct kos_bytes pla
     int32_t code = seal(record, plain, out + DATAGRAM_HEAD);
     if (code != KOS_OK)
         return code;
-    for (int i = 0; i < DATAGRAM_HEAD; i++)
-        out[i] = (uint8_t)(counter >> (56 - 8 * i));
+    out[0] = KLP_DATAGRAM_RECORD;
+    for (int i = 0; i < 3; i++)
+        out[1 + i] = (uint8_t)(counter >> (16 - 8 * i));
     return KOS_OK;
+}
+
+/* The counter nearest to the one expected next that ends in these bits. */
+static uint64_t whole_counter(const struct klp_record *record, uint64_t shown)
+{
+    const uint64_t range = UINT64_C(1) << SHOWN_BITS;
+    uint64_t counter = (record->next & ~(range - 1)) | shown;
+    if (counter > record->next + range / 2 && counter >= range)
+        return counter - range;
+    if (counter + range / 2 < record->next && counter < UINT64_MAX - range)
+        return counter + range;
+    return counter;
 }
 
 static bool seen(const struct klp_record *record, uint64_t counter)
@@ -229,9 +252,10 @@ int32_t klp_record_open_datagram(struct klp_record *record, struct kos_bytes dat
     if (datagram.len < KLP_RECORD_DATAGRAM_OVERHEAD
         || datagram.len > KLP_RECORD_PLAIN_MAX + KLP_RECORD_DATAGRAM_OVERHEAD)
         return KOS_E_PROTOCOL;
-    uint64_t counter = 0;
-    for (int i = 0; i < DATAGRAM_HEAD; i++)
-        counter = counter << 8 | datagram.data[i];
+    if (datagram.data[0] != KLP_DATAGRAM_RECORD)
+        return KOS_E_PROTOCOL;
+    uint64_t counter = whole_counter(record, (uint64_t)datagram.data[1] << 16 | (uint64_t)datagram.data[2] << 8 |
+                                                 datagram.data[3]);
     if (counter == UINT64_MAX)
         return KOS_E_PROTOCOL;
     if (seen(record, counter))
@@ -247,6 +271,7 @@ int32_t klp_record_open_datagram(struct klp_record *record, struct kos_bytes dat
     if (code != KOS_OK)
         return code;
     mark(record, counter);
+    record->opened = counter;
     if (counter >> KLP_EPOCH_SHIFT > record->epoch)
         enter_next_epoch(record);
     /* Nothing of the last epoch is inside the window any more: its key must not stay for a thief. */

@@ -173,8 +173,9 @@ START_TEST(epoch_key)
     direction(&send, &receive);
     lose_until(send, EPOCH);
     d = seal(send, "x");
-    ck_assert_mem_eq(d.b, nonce + 4, 8);
-    ck_assert_mem_eq(d.b + 8, sealed, 17);
+    ck_assert_uint_eq(d.b[0], KLP_DATAGRAM_RECORD);
+    ck_assert_mem_eq(d.b + 1, nonce + 9, 3);
+    ck_assert_mem_eq(d.b + KLP_DATAGRAM_HEAD, sealed, 17);
     klp_aead_free(first);
     klp_aead_free(second);
     klp_record_free(send);
@@ -202,8 +203,8 @@ START_TEST(datagrams)
         ck_assert_int_eq(take(receive, &d[i]), KOS_E_REPLAYED);
     /* In place. */
     d[0] = seal(send, "place");
-    ck_assert_int_eq(klp_record_open_datagram(receive, kos_bytes(d[0].b, d[0].len), d[0].b + 8, &len), 0);
-    ck_assert_mem_eq(d[0].b + 8, "place", 5);
+    ck_assert_int_eq(klp_record_open_datagram(receive, kos_bytes(d[0].b, d[0].len), d[0].b + KLP_DATAGRAM_HEAD, &len), 0);
+    ck_assert_mem_eq(d[0].b + KLP_DATAGRAM_HEAD, "place", 5);
     for (size_t short_len = 0; short_len < KLP_RECORD_DATAGRAM_OVERHEAD; short_len++)
         ck_assert_int_eq(klp_record_open_datagram(receive, kos_bytes(d[1].b, short_len), out, &len), KOS_E_PROTOCOL);
     klp_record_free(send);
@@ -296,13 +297,18 @@ START_TEST(forgeries)
         struct datagram honest = seal(send, "honest");
         for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
             struct datagram forged = honest;
-            for (int b = 0; b < 8; b++)
-                forged.b[b] = (uint8_t)(claims[i] >> (56 - 8 * b));
-            if (memcmp(forged.b, honest.b, 8) != 0)
+            for (int b = 0; b < 3; b++)
+                forged.b[1 + b] = (uint8_t)(claims[i] >> (16 - 8 * b));
+            if (memcmp(forged.b, honest.b, KLP_DATAGRAM_HEAD) != 0)
                 ck_assert_int_lt(take(receive, &forged), 0);
             ck_assert_uint_eq(klp_record_counter(receive), (uint64_t)round);
         }
-        for (size_t bit = 64; bit < 8 * honest.len; bit++) {
+        for (size_t bit = 0; bit < 8; bit++) {
+            struct datagram forged = honest;
+            forged.b[0] ^= (uint8_t)(1u << bit);
+            ck_assert_int_eq(take(receive, &forged), KOS_E_PROTOCOL);
+        }
+        for (size_t bit = 8 * KLP_DATAGRAM_HEAD; bit < 8 * honest.len; bit++) {
             struct datagram forged = honest;
             forged.b[bit / 8] ^= (uint8_t)(1u << bit % 8);
             ck_assert_int_eq(take(receive, &forged), KOS_E_DECRYPT);
@@ -314,6 +320,32 @@ START_TEST(forgeries)
         }
         ck_assert_int_eq(take(receive, &honest), 0);
     }
+    klp_record_free(send);
+    klp_record_free(receive);
+}
+END_TEST
+
+/* 24 bits are shown: the receiver finds the rest, in order, late and after gaps, beyond where they begin again. */
+START_TEST(shown_counter_wraps)
+{
+    struct klp_record *send, *receive;
+    struct datagram late;
+    direction(&send, &receive);
+    const uint64_t wrap = UINT64_C(1) << 24;
+    for (uint64_t at = EPOCH; at < wrap; at += EPOCH) {
+        lose_until(send, at);
+        struct datagram one = seal(send, "one");
+        ck_assert_int_eq(take(receive, &one), 0);
+    }
+    lose_until(send, wrap - 2);
+    late = seal(send, "late");
+    lose_until(send, wrap + 3);
+    struct datagram after = seal(send, "after");
+    ck_assert_int_eq(take(receive, &after), 0);
+    ck_assert_uint_eq(klp_record_counter(receive), wrap + 4);
+    ck_assert_int_eq(take(receive, &late), 0);
+    ck_assert_int_eq(take(receive, &late), KOS_E_REPLAYED);
+    ck_assert_int_eq(take(receive, &after), KOS_E_REPLAYED);
     klp_record_free(send);
     klp_record_free(receive);
 }
@@ -332,11 +364,11 @@ START_TEST(one_way_one_form)
     struct datagram d = seal(send, "x");
     ck_assert_int_eq(klp_record_seal(send, kos_bytes_str("x"), out), KOS_E_STATE);
     ck_assert_int_eq(take(receive, &d), 0);
-    ck_assert_int_eq(klp_record_open(receive, kos_bytes(d.b + 8, 17), out, &len), KOS_E_STATE);
+    ck_assert_int_eq(klp_record_open(receive, kos_bytes(d.b + KLP_DATAGRAM_HEAD, 17), out, &len), KOS_E_STATE);
     klp_record_free(send);
     klp_record_free(receive);
 }
 END_TEST
 
 TESTS("klp/record", stream, stream_spoiled, stream_epochs, epoch_key, datagrams, window, window_across_epochs,
-      lost_epochs, forgeries, one_way_one_form)
+      lost_epochs, forgeries, shown_counter_wraps, one_way_one_form)
