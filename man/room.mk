@@ -5,3 +5,4 @@ dist_man_MANS += man/kosctl.1 man/kosd.conf.5 man/kos-broadcast_announce.7 man/k
 dist_man_MANS += man/kos-agent.7
 dist_man_MANS += man/kos-new.1
 dist_man_MANS += man/kos-plugin.7 man/kos-tcp.7
+dist_man_MANS += man/kos-lora.7

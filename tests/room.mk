@@ -10,6 +10,7 @@ AM_TESTS_ENVIRONMENT = CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_T
   PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE;
 noinst_HEADERS += tests/unit.h
 include tests/vectors/room.mk
+include tests/radio/room.mk
 
 # Of the tree itself: rooms, manuals, plugins.
 CHECKS = tests/rooms.py tests/man.py tests/plugins_test.sh

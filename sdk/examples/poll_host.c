@@ -207,6 +207,11 @@ static void answer_open(struct poll_host *h, uint64_t op, int error, int fd)
 static void open_what(const struct kos_host *host, const char *what, uint64_t op)
 {
     struct poll_host *h = self_of(host);
+    if (strncmp(what, "device:", 7) == 0) {
+        int device = open(what + 7, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        answer_open(h, op, device < 0 ? errno : 0, device);
+        return;
+    }
     bool listening = strncmp(what, "tcp-listen://", 13) == 0;
     char name[256];
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV }, *found;
@@ -455,6 +460,8 @@ static int64_t number_of(const char *text)
         return n;
     if (strcmp(end, "s") == 0)
         return n * 1000;
+    if (strcmp(end, "h") == 0)
+        return n * 3600000;
     if (strcmp(end, "K") == 0)
         return n << 10;
     return strcmp(end, "M") == 0 ? n << 20 : n;
@@ -494,6 +501,7 @@ static bool make_conf(struct poll_host *h, const char *const *settings, struct k
         h->values[count] = (struct kos_value){ .size = sizeof *h->values,
                                                .name = (*s)->name,
                                                .number = textual || list ? 0 : number_of(text),
+                                               .real = textual || list ? 0 : strtod(text, NULL),
                                                .text = list ? "" : h->texts[count],
                                                .list = h->lists[count] };
         h->value_list[count] = &h->values[count];

@@ -1,0 +1,956 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The LoRa transport under the small host of sdk/examples, over kos-radio-sim: real pseudo-terminals, a medium of
+ * another process. Several nodes are several instances in this process. */
+#include "unit.h"
+#include "../../../sdk/examples/poll_host.h"
+#include "lora.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { NODES = 4, LINKS = 80, TURNS = 60000 };
+
+struct seen_link {
+    uint64_t id, endpoint, credit, window;
+    struct kos_link_info info;
+    char remote[24], local[24];
+    int ups, downs, received;
+    int32_t status;
+    char text[LORA_TEXT];
+    uint8_t last[KISS_DATA_MAX];
+    size_t last_len;
+};
+
+struct node {
+    struct poll_host *host;
+    struct seen_link links[LINKS];
+    size_t count;
+    int endpoint_ups, endpoint_downs;
+    int32_t endpoint_status;
+    char endpoint_text[LORA_TEXT], address[64], log[KOS_LOG_TEXT_MAX], reply[8192];
+    int replies, events, calling;
+    int32_t reply_status;
+};
+static struct node nodes[NODES];
+
+static struct {
+    pid_t pid;
+    FILE *in, *out;
+    char paths[NODES][64];
+    char stats[16384];
+} sim;
+
+/* ---- the simulated radio ---- */
+
+static void sim_plugged(char *line)
+{
+    int number;
+    char path[64];
+    if (sscanf(line, "node %d %63s", &number, path) == 2 && number < NODES)
+        snprintf(sim.paths[number], sizeof sim.paths[number], "%s", path);
+}
+
+static void sim_begin(const char *const *more)
+{
+    int in[2], out[2];
+    const char *argv[32] = { RADIO_SIM, "--nodes", "4", "--seed", "7" };
+    size_t n = 5;
+    for (; more && *more; more++)
+        argv[n++] = *more;
+    ck_assert(pipe(in) == 0 && pipe(out) == 0);
+    sim.pid = fork();
+    if (sim.pid == 0) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        close(in[1]);
+        close(out[0]);
+        execv(RADIO_SIM, (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    sim.in = fdopen(in[1], "w");
+    sim.out = fdopen(out[0], "r");
+    char line[256] = "";
+    while (strcmp(line, "ready\n") != 0) {
+        ck_assert_msg(fgets(line, sizeof line, sim.out) != NULL, "%s does not run", RADIO_SIM);
+        sim_plugged(line);
+    }
+}
+
+static void sim_tell(const char *command)
+{
+    fprintf(sim.in, "%s\n", command);
+    fflush(sim.in);
+}
+
+/* A number of a node (-1: of the whole) in its statistics. */
+static double sim_number(int node, const char *name)
+{
+    char key[64], *at = sim.stats;
+    sim_tell("stats");
+    ck_assert(fgets(sim.stats, sizeof sim.stats, sim.out) != NULL);
+    snprintf(key, sizeof key, "\"node\":%d,", node);
+    if (node >= 0)
+        ck_assert((at = strstr(sim.stats, key)) != NULL);
+    snprintf(key, sizeof key, "\"%s\":", name);
+    ck_assert((at = strstr(at, key)) != NULL);
+    return atof(at + strlen(key));
+}
+
+static void sim_end(void)
+{
+    int status;
+    fclose(sim.in);
+    fclose(sim.out);
+    ck_assert(waitpid(sim.pid, &status, 0) == sim.pid);
+}
+
+/* ---- what the plugin tells ---- */
+
+static struct node *node_of(const struct kos_host *host)
+{
+    struct node *n = poll_host_arg(host);
+    ck_assert_msg(n->calling == 0, "the plugin told something inside a call of the host");
+    return n;
+}
+
+static struct seen_link *seen(struct node *n, uint64_t id)
+{
+    for (size_t i = 0; i < n->count; i++)
+        if (n->links[i].id == id)
+            return &n->links[i];
+    ck_assert_uint_lt(n->count, LINKS);
+    n->links[n->count].id = id;
+    return &n->links[n->count++];
+}
+
+static void endpoint_up(const struct kos_host *host, uint64_t endpoint, const char *address)
+{
+    struct node *n = node_of(host);
+    (void)endpoint;
+    n->endpoint_ups++;
+    snprintf(n->address, sizeof n->address, "%s", address);
+}
+static void endpoint_down(const struct kos_host *host, uint64_t endpoint, int32_t status, const char *text)
+{
+    struct node *n = node_of(host);
+    (void)endpoint;
+    n->endpoint_downs++;
+    n->endpoint_status = status;
+    snprintf(n->endpoint_text, sizeof n->endpoint_text, "%s", text);
+}
+static void link_up(const struct kos_host *host, uint64_t id, uint64_t endpoint, const struct kos_link_info *info)
+{
+    struct seen_link *l = seen(node_of(host), id);
+    ck_assert_int_eq(l->ups + l->downs, 0);
+    ck_assert_int_eq((int)(id & 1), endpoint != 0);
+    l->ups++;
+    l->endpoint = endpoint;
+    l->info = *info;
+    l->credit = l->window = info->send_window_bytes;
+    snprintf(l->local, sizeof l->local, "%s", info->local);
+    snprintf(l->remote, sizeof l->remote, "%s", info->remote);
+}
+static void link_received(const struct kos_host *host, uint64_t id, struct kos_bytes bytes)
+{
+    struct seen_link *l = seen(node_of(host), id);
+    ck_assert(l->ups == 1 && l->downs == 0);
+    ck_assert_uint_le(bytes.len, sizeof l->last);
+    memcpy(l->last, bytes.data, bytes.len);
+    l->last_len = bytes.len;
+    l->received++;
+}
+static void link_credit(const struct kos_host *host, uint64_t id, uint64_t bytes)
+{
+    struct seen_link *l = seen(node_of(host), id);
+    ck_assert(l->ups == 1 && l->downs == 0);
+    l->credit += bytes;
+    ck_assert_uint_le(l->credit, l->window);
+}
+static void link_down(const struct kos_host *host, uint64_t id, int32_t status, const char *text)
+{
+    struct seen_link *l = seen(node_of(host), id);
+    ck_assert_int_eq(++l->downs, 1);
+    l->status = status;
+    snprintf(l->text, sizeof l->text, "%s", text);
+}
+static const struct kos_transport_host events = { sizeof events, endpoint_up, endpoint_down, link_up,
+                                                  link_received, link_credit, link_down };
+
+static void reply(const struct kos_host *host, uint64_t call, int32_t status, struct kos_bytes parameters,
+                  const char *text, int32_t continues)
+{
+    struct node *n = node_of(host);
+    (void)call;
+    (void)continues;
+    n->replies++;
+    n->reply_status = status;
+    if (status < 0)
+        snprintf(n->reply, sizeof n->reply, "%s", text);
+    else
+        snprintf(n->reply, sizeof n->reply, "%.*s", (int)parameters.len, (const char *)parameters.data);
+}
+static void event(const struct kos_host *host, const char *name, struct kos_bytes detail)
+{
+    (void)detail;
+    ck_assert_str_eq(name, "airtime_used_up");
+    node_of(host)->events++;
+}
+static const struct kos_control_host control = { sizeof control, reply, event };
+
+static const void *feature(void *arg, const char *name)
+{
+    (void)arg;
+    return strcmp(name, KOS_TRANSPORT_HOST) == 0 ? (const void *)&events
+           : strcmp(name, KOS_CONTROL_HOST) == 0 ? (const void *)&control
+                                                 : NULL;
+}
+static void log_line(void *arg, int32_t level, const char *text)
+{
+    struct node *n = arg;
+    if (level <= KOS_NOTICE)
+        snprintf(n->log, sizeof n->log, "%s", text);
+}
+static const struct poll_host_hooks hooks = { .feature = feature, .log = log_line };
+
+/* ---- calls ---- */
+
+static const struct kos_transport *lora(void)
+{
+    return kos_plugin_v1.features[0]->table;
+}
+
+#define CALL(node_, ...) ((node_)->calling++, lora()->__VA_ARGS__, (node_)->calling--)
+
+static bool try_settings(int number, const char *const *more, struct kos_error *ret_error)
+{
+    struct node *n = &nodes[number];
+    char device[96];
+    const char *settings[32] = { device, "region=none", "frequency=868300000", "spreading=7", "bandwidth=500000" };
+    size_t count = 5;
+    snprintf(device, sizeof device, "device=%s", sim.paths[number][0] ? sim.paths[number] : "/dev/null");
+    /* poll_host takes the last of a name */
+    for (; more && *more; more++)
+        settings[count++] = *more;
+    memset(n, 0, sizeof *n);
+    n->host = poll_host_new(&kos_plugin_v1, settings, &hooks, n, ret_error);
+    return n->host != NULL;
+}
+
+static void begin(int number, const char *const *more)
+{
+    struct kos_error error = { 0 };
+    ck_assert_msg(try_settings(number, more, &error), "%s", error.text);
+    poll_host_start(nodes[number].host);
+}
+
+static void *self(struct node *n)
+{
+    return poll_host_self(n->host);
+}
+
+static void run(void)
+{
+    for (int i = 0; i < NODES; i++)
+        for (int n = 0; nodes[i].host && n < 50 && poll_host_run(nodes[i].host, 0); n++) {
+        }
+    usleep(500);
+}
+
+#define UNTIL(condition_)                                                                                              \
+    do {                                                                                                               \
+        for (int n_ = 0; !(condition_); n_++) {                                                                        \
+            ck_assert_msg(n_ < TURNS, "nothing more happens before %s", #condition_);                                  \
+            run();                                                                                                     \
+        }                                                                                                              \
+    } while (0)
+
+static void finish(void)
+{
+    for (int i = 0; i < NODES; i++) {
+        struct node *n = &nodes[i];
+        uint32_t left;
+        if (!n->host)
+            continue;
+        ck_assert(poll_host_stop(n->host));
+        poll_host_free(n->host, &left);
+        n->host = NULL;
+        ck_assert_uint_eq(left, 0);
+        for (size_t l = 0; l < n->count; l++)
+            ck_assert_int_eq(n->links[l].downs, 1);
+    }
+    if (sim.pid)
+        sim_end();
+    memset(&sim, 0, sizeof sim);
+}
+
+/* Node `number` on the medium as 0x100 + number. */
+static void on_air(int number, const char *const *more)
+{
+    char address[32];
+    begin(number, more);
+    snprintf(address, sizeof address, "lora://0x%x", 0x100 + number);
+    CALL(&nodes[number], listen(self(&nodes[number]), 2, address));
+}
+
+static void all_on_air(int count, const char *const *more)
+{
+    for (int i = 0; i < count; i++)
+        on_air(i, more);
+    for (int i = 0; i < count; i++) {
+        UNTIL(nodes[i].endpoint_ups + nodes[i].endpoint_downs);
+        ck_assert_msg(nodes[i].endpoint_ups == 1, "%s", nodes[i].endpoint_text);
+    }
+}
+
+static struct seen_link *dial(struct node *n, uint64_t id, int to)
+{
+    char address[32];
+    struct seen_link *l = seen(n, id);
+    snprintf(address, sizeof address, "lora://0x%04x", 0x100 + to);
+    CALL(n, dial(self(n), id, address));
+    UNTIL(l->ups + l->downs);
+    return l;
+}
+
+static bool say(struct node *n, struct seen_link *l, const void *data, size_t len)
+{
+    struct kos_bytes pieces[3] = { kos_bytes(data, len / 3), kos_bytes(NULL, 0),
+                                   kos_bytes((const uint8_t *)data + len / 3, len - len / 3) };
+    if (l->credit < len || l->downs)
+        return false;
+    l->credit -= len;
+    CALL(n, send(self(n), l->id, pieces, 3));
+    return true;
+}
+
+static struct seen_link *accepted(struct node *n, int from)
+{
+    char remote[24];
+    snprintf(remote, sizeof remote, "lora://0x%04x", 0x100 + from);
+    for (size_t i = 0; i < n->count; i++)
+        if (n->links[i].endpoint && !n->links[i].downs && strcmp(n->links[i].remote, remote) == 0)
+            return &n->links[i];
+    return NULL;
+}
+
+static void grant(struct node *n, struct seen_link *l, uint64_t bytes)
+{
+    CALL(n, link_credit(self(n), l->id, bytes));
+}
+
+static void status(struct node *n)
+{
+    const struct kos_control *c = kos_plugin_v1.features[1]->table;
+    n->replies = 0;
+    n->calling++;
+    c->call(self(n), 10, "Status", kos_bytes("{}", 2), 0);
+    n->calling--;
+    UNTIL(n->replies);
+    ck_assert_int_eq(n->reply_status, KOS_OK);
+}
+
+static double status_number(struct node *n, const char *name)
+{
+    char key[64];
+    status(n);
+    snprintf(key, sizeof key, "\"%s\":", name);
+    const char *at = strstr(n->reply, key);
+    ck_assert_msg(at != NULL, "%s is not in %s", name, n->reply);
+    return atof(at + strlen(key));
+}
+
+/* ---- tests ---- */
+
+START_TEST(test_two_nodes)
+{
+    struct seen_link *a, *b;
+    uint8_t data[495];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7);
+    sim_begin((const char *const[]){ "--speed", "20", NULL });
+    all_on_air(2, NULL);
+    ck_assert_str_eq(nodes[0].address, "lora://0x0100");
+    a = dial(&nodes[0], 4, 1);
+    ck_assert_uint_eq(a->info.flags, KOS_LINK_SHARED);
+    ck_assert_uint_eq(a->info.mtu_bytes, 495);
+    ck_assert_uint_eq(a->info.cost, 10000);
+    ck_assert_uint_eq(a->info.bits_per_second, 21875);
+    ck_assert_uint_eq(a->info.airtime_ms_per_hour, 0);
+    ck_assert_uint_eq(a->window, 990);
+    ck_assert_uint_eq(a->info.short_local, 0x100);
+    ck_assert_uint_eq(a->info.short_remote, 0x101);
+    ck_assert_str_eq(a->local, "lora://0x0100");
+    ck_assert_int_eq((int)sim_number(-1, "frames"), 0); /* dialling says nothing */
+    ck_assert(say(&nodes[0], a, data, sizeof data));
+    ck_assert(say(&nodes[0], a, data, 1));
+    UNTIL((b = accepted(&nodes[1], 0)));
+    for (int i = 0; i < 100; i++)
+        run();
+    ck_assert_int_eq(b->received, 0); /* no credit, no bytes */
+    grant(&nodes[1], b, 495);
+    UNTIL(b->received == 1);
+    ck_assert_uint_eq(b->last_len, sizeof data);
+    ck_assert_mem_eq(b->last, data, sizeof data);
+    UNTIL(a->credit == a->window);
+    grant(&nodes[1], b, 100000);
+    UNTIL(b->received == 2);
+    /* and back, on the same pair of links */
+    ck_assert(say(&nodes[1], b, "hello\xc0\xdb", 7));
+    grant(&nodes[0], a, 100000);
+    UNTIL(a->received == 1);
+    ck_assert_uint_eq(a->last_len, 7);
+    ck_assert_mem_eq(a->last, "hello\xc0\xdb", 7);
+    ck_assert_uint_eq(nodes[0].count, 1);
+    status(&nodes[0]);
+    ck_assert_ptr_nonnull(strstr(nodes[0].reply, "\"state\":\"online\",\"firmware\":\"1.74\""));
+    ck_assert_ptr_nonnull(strstr(nodes[0].reply, "\"rssi\":-"));
+    ck_assert_int_eq((int)sim_number(1, "bad_commands"), 0);
+    finish();
+}
+END_TEST
+
+/* The plugin's airtime and the simulator's are two programs' opinions of the same formula. */
+START_TEST(test_airtime_agrees)
+{
+    static const char *const spreading[] = { "spreading=7", "spreading=9", "spreading=12" };
+    for (size_t s = 0; s < 3; s++) {
+        sim_begin((const char *const[]){ "--speed", "200", NULL });
+        all_on_air(1, (const char *const[]){ spreading[s], "bandwidth=125000", "jitter=1", NULL });
+        struct seen_link *a = dial(&nodes[0], 4, 1);
+        uint8_t data[495] = { 0 };
+        int sent = 0;
+        for (size_t len = 1; len <= 495; len += 38, sent++) {
+            UNTIL(a->credit == a->window);
+            ck_assert(say(&nodes[0], a, data, len));
+        }
+        UNTIL(a->credit == a->window);
+        double theirs = sim_number(0, "airtime_ms"), ours = status_number(&nodes[0], "airtime_ms");
+        ck_assert_int_eq((int)sim_number(0, "sent"), sent);
+        ck_assert_msg(ours >= theirs - 0.5 && ours <= theirs + 1.5, "ours %f, theirs %f", ours, theirs);
+        finish();
+    }
+}
+END_TEST
+
+/* Four nodes, each to each: everyone hears what is for them and nothing else. */
+START_TEST(test_several_nodes)
+{
+    struct seen_link *l[3][3] = { { 0 } };
+    uint8_t text[40];
+    sim_begin((const char *const[]){ "--speed", "10", "--delay", "20", NULL });
+    all_on_air(3, NULL);
+    for (int from = 0; from < 3; from++)
+        for (int to = 0; to < 3; to++)
+            if (from != to) {
+                l[from][to] = dial(&nodes[from], 10 + 2 * (uint64_t)to, to);
+                grant(&nodes[from], l[from][to], 1000000);
+            }
+    for (int round = 0; round < 3; round++)
+        for (int from = 0; from < 3; from++)
+            for (int to = 0; to < 3; to++)
+                if (from != to) {
+                    memset(text, 16 * from + to, sizeof text);
+                    int before = l[to][from]->received;
+                    /* The medium may lose it, and then it is said again: as above in the mesh. */
+                    for (int again = 0; l[to][from]->received == before; again++) {
+                        ck_assert_int_lt(again, 20);
+                        UNTIL(l[from][to]->credit >= sizeof text);
+                        ck_assert(say(&nodes[from], l[from][to], text, sizeof text));
+                        UNTIL(l[from][to]->credit == l[from][to]->window || l[to][from]->received > before);
+                        for (int i = 0; i < 100 && l[to][from]->received == before; i++)
+                            run();
+                    }
+                    ck_assert_uint_eq(l[to][from]->last_len, sizeof text);
+                    ck_assert_uint_eq(l[to][from]->last[0], 16 * (unsigned)from + (unsigned)to);
+                }
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_eq(nodes[i].count, 2);
+        ck_assert_double_ge(status_number(&nodes[i], "foreign"), 6);
+    }
+    finish();
+}
+END_TEST
+
+/* All three talk at once and as much as they may: no two of them in step for ever, whatever the medium does. */
+START_TEST(test_crowd)
+{
+    struct seen_link *l[3][3] = { { 0 } };
+    uint8_t data[200] = { 1 };
+    sim_begin((const char *const[]){ "--speed", "10", "--loss", "0.1", "--no-csma", NULL });
+    all_on_air(3, NULL);
+    for (int from = 0; from < 3; from++)
+        for (int to = 0; to < 3; to++)
+            if (from != to) {
+                l[from][to] = dial(&nodes[from], 10 + 2 * (uint64_t)to, to);
+                grant(&nodes[from], l[from][to], 100000000);
+            }
+    int heard = 0;
+    for (int n = 0; heard < 6; n++) {
+        ck_assert_msg(n < TURNS, "not everyone is heard by everyone");
+        heard = 0;
+        for (int from = 0; from < 3; from++)
+            for (int to = 0; to < 3; to++)
+                if (from != to) {
+                    say(&nodes[from], l[from][to], data, sizeof data);
+                    heard += l[to][from]->received >= 5;
+                }
+        run();
+    }
+    finish();
+}
+END_TEST
+
+START_TEST(test_unlimited_by_others)
+{
+    /* More strangers than links: the table is bounded, and a silent one makes room. */
+    sim_begin((const char *const[]){ "--speed", "100", "--no-csma", NULL });
+    on_air(0, (const char *const[]){ "links=2", "idle_timeout=1s", NULL });
+    for (int i = 1; i < 4; i++)
+        on_air(i, NULL);
+    for (int i = 0; i < 4; i++)
+        UNTIL(nodes[i].endpoint_ups);
+    for (int i = 1; i < 4; i++) {
+        struct seen_link *a = dial(&nodes[i], 4, 0);
+        for (int n = 0; n < 3000 && !accepted(&nodes[0], i) && !nodes[0].log[0]; n++) {
+            if (a->credit == a->window)
+                say(&nodes[i], a, "x", 1);
+            run();
+        }
+    }
+    ck_assert_uint_eq(nodes[0].count, 2);
+    ck_assert_str_eq(nodes[0].log, "a frame of lora://0x0103 is refused: all 2 links are in use (setting links)");
+    UNTIL(nodes[0].links[0].downs && nodes[0].links[1].downs);
+    ck_assert_int_eq(nodes[0].links[0].status, KOS_E_TIMEOUT);
+    ck_assert_str_eq(nodes[0].links[0].text, "nothing was heard or sent for 1 s (setting idle_timeout)");
+    struct seen_link *a = seen(&nodes[3], 4);
+    for (int n = 0; !accepted(&nodes[0], 3); n++) {
+        ck_assert_int_lt(n, TURNS);
+        if (a->credit == a->window)
+            say(&nodes[3], a, "x", 1);
+        run();
+    }
+    finish();
+}
+END_TEST
+
+/* A budget used up is credit that does not come, said once; it comes when the window has moved on. */
+START_TEST(test_budget_used_up)
+{
+    uint8_t data[200] = { 0 };
+    sim_begin((const char *const[]){ "--speed", "20", "--duty", "11", NULL });
+    /* 330 ms in 3 s; a frame of 205 bytes is 104 ms */
+    all_on_air(1, (const char *const[]){ "duty_cycle=11", "budget_window=3s", "mtu=300", "jitter=1", NULL });
+    struct seen_link *a = dial(&nodes[0], 4, 1);
+    ck_assert_uint_eq(a->info.airtime_ms_per_hour, 396000);
+    ck_assert_uint_eq(a->window, 590);
+    int sent = 0;
+    while (!nodes[0].log[0]) {
+        sent += say(&nodes[0], a, data, sizeof data);
+        run();
+    }
+    ck_assert_ptr_nonnull(strstr(nodes[0].log, "the airtime that none any allows is used up (0.3 s in the last 3 s)"));
+    ck_assert_int_ge(sent, 3);
+    ck_assert_int_le(sent, 5);
+    ck_assert_int_eq(nodes[0].events, 1);
+    ck_assert_double_eq(status_number(&nodes[0], "limit_ms"), 330);
+    ck_assert_double_le(status_number(&nodes[0], "used_ms"), 330);
+    ck_assert_double_gt(status_number(&nodes[0], "next_frame_ms"), 0);
+    ck_assert_int_eq((int)sim_number(0, "sent"), 3);
+    UNTIL(sim_number(0, "sent") > 3);
+    ck_assert_int_eq((int)sim_number(0, "violations"), 0);
+    ck_assert_int_eq(nodes[0].events, 1);
+    finish();
+}
+END_TEST
+
+START_TEST(test_a_late_frame_without_ready)
+{
+    sim_begin((const char *const[]){ "--speed", "20", "--no-ready", NULL });
+    all_on_air(2, NULL);
+    struct seen_link *a = dial(&nodes[0], 4, 1);
+    say(&nodes[0], a, "first", 5);
+    UNTIL(a->credit == a->window); /* the modem says nothing of itself, and is asked */
+    say(&nodes[0], a, "second", 6);
+    UNTIL(a->credit == a->window);
+    UNTIL(accepted(&nodes[1], 0));
+    finish();
+}
+END_TEST
+
+struct failure {
+    const char *option, *command;
+    int32_t code;
+    const char *sentence;
+};
+
+/* Each of the four modems has its own fault; each plugin says which. */
+static void fail_with(const struct failure failures[4])
+{
+    char commands[4][16];
+    const char *options[16];
+    size_t count = 0;
+    for (int i = 0; i < NODES; i++) {
+        snprintf(commands[i], sizeof commands[i], "%d:%s", i, failures[i].command);
+        options[count++] = failures[i].option;
+        options[count++] = commands[i];
+    }
+    options[count] = NULL;
+    sim_begin(options);
+    for (int i = 0; i < NODES; i++)
+        on_air(i, NULL);
+    for (int i = 0; i < NODES; i++) {
+        struct node *n = &nodes[i];
+        UNTIL(n->endpoint_downs);
+        ck_assert_int_eq(n->endpoint_ups, 0);
+        ck_assert_int_eq(n->endpoint_status, failures[i].code);
+        ck_assert_msg(strstr(n->endpoint_text, sim.paths[i]) && strstr(n->endpoint_text, failures[i].sentence), "%s",
+                      n->endpoint_text);
+    }
+    finish();
+}
+
+START_TEST(test_modems_that_lie)
+{
+    fail_with((const struct failure[]){
+        { "--lie", "01", KOS_E_CONFIG,
+          "answered 868300256 when its frequency was set to 868300000: it cannot do that" },
+        { "--lie", "02", KOS_E_CONFIG, "answered 499744 when its bandwidth was set to 500000: it cannot do that" },
+        { "--lie", "03", KOS_E_CONFIG, "answered 13 when its power was set to 14: it cannot do that" },
+        { "--lie", "04", KOS_E_CONFIG, "answered 4 when its spreading factor was set to 7: it cannot do that" } });
+    fail_with((const struct failure[]){
+        { "--lie", "05", KOS_E_CONFIG, "answered 6 when its coding rate was set to 5: it cannot do that" },
+        { "--lie", "0b", KOS_E_CONFIG, "its short-term airtime limit was set to 0: it cannot do that" },
+        { "--lie", "0c", KOS_E_CONFIG, "its long-term airtime limit was set to 0: it cannot do that" },
+        { "--lie", "06", KOS_E_CONFIG, "answered 2 when its radio state was set to 1: it cannot do that" } });
+}
+END_TEST
+
+START_TEST(test_modems_that_are_silent)
+{
+    fail_with((const struct failure[]){
+        { "--mute", "01", KOS_E_TIMEOUT, "did not confirm its frequency within 2 s" },
+        { "--mute", "02", KOS_E_TIMEOUT, "did not confirm its bandwidth within 2 s" },
+        { "--mute", "03", KOS_E_TIMEOUT, "did not confirm its power within 2 s" },
+        { "--mute", "04", KOS_E_TIMEOUT, "did not confirm its spreading factor within 2 s" } });
+    fail_with((const struct failure[]){
+        { "--mute", "05", KOS_E_TIMEOUT, "did not confirm its coding rate within 2 s" },
+        { "--mute", "0b", KOS_E_TIMEOUT, "did not confirm its short-term airtime limit within 2 s" },
+        { "--mute", "0c", KOS_E_TIMEOUT, "did not confirm its long-term airtime limit within 2 s" },
+        { "--mute", "06", KOS_E_TIMEOUT, "did not confirm its radio state within 2 s" } });
+}
+END_TEST
+
+START_TEST(test_what_is_no_modem)
+{
+    fail_with((const struct failure[]){
+        { "--firmware", "1.51", KOS_E_VERSION, "has firmware 1.51; at least 1.52 is needed: update it" },
+        { "--firmware", "0.99", KOS_E_VERSION, "has firmware 0.99; at least 1.52 is needed: update it" },
+        { "--mute", "08", KOS_E_TIMEOUT, "it did not answer the detect command within 8 s" },
+        { "--mute", "50", KOS_E_TIMEOUT, "it did not tell its firmware version within 8 s" } });
+    begin(0, (const char *const[]){ "device=/dev/kos-no-such-device", NULL });
+    CALL(&nodes[0], listen(self(&nodes[0]), 2, "lora://0x1"));
+    UNTIL(nodes[0].endpoint_downs);
+    ck_assert_ptr_nonnull(strstr(nodes[0].endpoint_text, "the modem's port cannot be opened"));
+    finish();
+    begin(0, (const char *const[]){ "device=/dev/null", NULL });
+    CALL(&nodes[0], dial(self(&nodes[0]), 4, "lora://0x1"));
+    seen(&nodes[0], 4);
+    UNTIL(nodes[0].links[0].downs);
+    ck_assert_int_eq(nodes[0].links[0].status, KOS_E_CONFIG); /* it has no address yet */
+    CALL(&nodes[0], listen(self(&nodes[0]), 2, "lora://0x2"));
+    UNTIL(nodes[0].endpoint_downs);
+    ck_assert_ptr_nonnull(strstr(nodes[0].endpoint_text, "/dev/null is not a serial port"));
+    finish();
+}
+END_TEST
+
+/* The modem goes: everything ends with a sentence; when it is there again and the host listens again, it is opened
+ * again, after a pause. */
+START_TEST(test_modem_vanishes)
+{
+    char was[64];
+    sim_begin((const char *const[]){ "--speed", "20", NULL });
+    all_on_air(2, NULL);
+    struct seen_link *a = dial(&nodes[0], 4, 1);
+    snprintf(was, sizeof was, "%s", sim.paths[0]);
+    say(&nodes[0], a, "x", 1);
+    sim_tell("unplug 0");
+    UNTIL(nodes[0].endpoint_downs && a->downs);
+    ck_assert_int_eq(a->status, KOS_E_CLOSED);
+    ck_assert_ptr_nonnull(strstr(a->text, "is gone: "));
+    ck_assert_str_eq(a->text, nodes[0].endpoint_text);
+    /* Dialling within the pause is refused and says so; calls for what is down are ignored. */
+    ck_assert(!say(&nodes[0], a, "x", 1));
+    CALL(&nodes[0], send(self(&nodes[0]), 4, &(struct kos_bytes){ (const uint8_t *)"x", 1 }, 1));
+    CALL(&nodes[0], link_close(self(&nodes[0]), 4, 1));
+    CALL(&nodes[0], endpoint_close(self(&nodes[0]), 2));
+    nodes[0].endpoint_downs = nodes[0].endpoint_ups = 0;
+    CALL(&nodes[0], listen(self(&nodes[0]), 6, "lora://0x100"));
+    struct seen_link *early = seen(&nodes[0], 8);
+    CALL(&nodes[0], dial(self(&nodes[0]), 8, "lora://0x101"));
+    UNTIL(early->downs);
+    ck_assert_int_eq(early->status, KOS_E_UNREACHABLE);
+    ck_assert_ptr_nonnull(strstr(early->text, "failed and is tried again in 1 s"));
+    UNTIL(nodes[0].endpoint_downs); /* it is not there */
+    ck_assert_ptr_nonnull(strstr(nodes[0].endpoint_text, "the modem's port cannot be opened"));
+    sim_tell("plug 0");
+    char line[128];
+    ck_assert(fgets(line, sizeof line, sim.out) != NULL);
+    sim_plugged(line);
+    if (strcmp(was, sim.paths[0]) == 0) { /* else another process took the name: nothing to see there */
+        nodes[0].endpoint_ups = 0;
+        CALL(&nodes[0], listen(self(&nodes[0]), 10, "lora://0x100"));
+        UNTIL(nodes[0].endpoint_ups);
+    }
+    finish();
+}
+END_TEST
+
+START_TEST(test_modem_resets)
+{
+    sim_begin((const char *const[]){ "--speed", "20", NULL });
+    all_on_air(2, NULL);
+    struct seen_link *a = dial(&nodes[0], 4, 1);
+    say(&nodes[0], a, "x", 1);
+    sim_tell("reset 0");
+    UNTIL(nodes[0].endpoint_downs && a->downs);
+    ck_assert_ptr_nonnull(strstr(a->text, "started anew (reset or power loss)"));
+    nodes[0].endpoint_ups = 0;
+    CALL(&nodes[0], listen(self(&nodes[0]), 6, "lora://0x100"));
+    UNTIL(nodes[0].endpoint_ups);
+    struct seen_link *again = dial(&nodes[0], 8, 1);
+    ck_assert_int_eq(again->ups, 1);
+    say(&nodes[0], again, "y", 1);
+    UNTIL(accepted(&nodes[1], 0));
+    finish();
+}
+END_TEST
+
+/* Noise on the serial line and in the air: no crash, no link, and what follows arrives. */
+START_TEST(test_garbage)
+{
+    sim_begin((const char *const[]){ "--speed", "50", NULL });
+    all_on_air(2, NULL);
+    struct seen_link *a = dial(&nodes[0], 4, 1);
+    grant(&nodes[0], a, 100000);
+    for (int i = 0; i < 20; i++) {
+        sim_tell("garble 0 200");
+        for (int n = 0; n < 5; n++)
+            run();
+    }
+    if (!nodes[0].endpoint_downs) { /* noise may also say "reset" */
+        struct seen_link *b;
+        for (int n = 0; !(b = accepted(&nodes[1], 0)); n++) {
+            ck_assert_int_lt(n, TURNS);
+            if (a->credit == a->window)
+                say(&nodes[0], a, "after", 5);
+            run();
+        }
+        for (size_t i = 0; i < nodes[0].count; i++)
+            ck_assert(nodes[0].links[i].id == 4 || nodes[0].links[i].endpoint == 2);
+    }
+    finish();
+}
+END_TEST
+
+/* Frames of the air itself, without a radio: whatever is not for us or not ours is counted and forgotten. */
+START_TEST(test_hostile_frames)
+{
+    static const char *const bad[] = { "",
+                                       "\x10",
+                                       "\x10\x01\x00\x01\x01",
+                                       "\x20\x01\x00\x01\x01x",
+                                       "\x11\x01\x00\x01\x01x",
+                                       "\x10\xff\xff\x01\x01x",
+                                       "\x10\x01\x00\xff\xffx",
+                                       "\x10\x01\x00\x01\x00x" };
+    static const size_t lens[] = { 0, 1, 5, 6, 6, 6, 6, 6 };
+    sim_begin(NULL);
+    all_on_air(1, NULL);
+    struct lora *l = self(&nodes[0]);
+    uint8_t noise[KISS_DATA_MAX];
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++)
+        lora_received(l, kos_bytes(bad[i], lens[i]));
+    ck_assert_uint_eq(l->foreign, 8);
+    lora_received(l, kos_bytes("\x10\x01\x00\x00\x00x", 6));
+    lora_received(l, kos_bytes("\x10\x01\x01\x01\x02x", 6));
+    ck_assert_uint_eq(l->foreign, 10);
+    ck_assert_ptr_null(l->links_by_id);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint32_t r = i * 2654435761u;
+        for (size_t n = 0; n < sizeof noise; n++)
+            noise[n] = (uint8_t)((r = r * 1664525u + 1013904223u) >> 24);
+        noise[0] = 0x10;
+        noise[1] = 1;
+        noise[2] = 0;
+        lora_received(l, kos_bytes(noise, r % (sizeof noise + 1)));
+    }
+    ck_assert_uint_eq(HASH_CNT(by_id, l->links_by_id), 64);
+    for (int i = 0; i < 50; i++)
+        run();
+    ck_assert_uint_eq(nodes[0].count, 64);
+    finish();
+}
+END_TEST
+
+START_TEST(test_addresses)
+{
+    static const char *const bad[] = {
+        "",           "lora:",       "lora://0",  "lora://0x0", "lora://0xffff", "lora://0x12345", "lora://0x12g",
+        "tcp://0x12", "lora://0x 1", "lora://-1", "0x12"
+    };
+    sim_begin(NULL);
+    begin(0, (const char *const[]){ "address=0x0aBc", NULL });
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct seen_link *l = seen(&nodes[0], 10 + 2 * i);
+        CALL(&nodes[0], dial(self(&nodes[0]), l->id, bad[i]));
+        UNTIL(l->downs);
+        ck_assert_int_eq(l->status, KOS_E_INVALID);
+        nodes[0].endpoint_downs = 0;
+        CALL(&nodes[0], listen(self(&nodes[0]), 2, bad[i]));
+        UNTIL(nodes[0].endpoint_downs);
+        ck_assert_int_eq(nodes[0].endpoint_status, KOS_E_INVALID);
+    }
+    nodes[0].endpoint_downs = 0;
+    CALL(&nodes[0], listen(self(&nodes[0]), 2, "lora://"));
+    CALL(&nodes[0], listen(self(&nodes[0]), 4, "lora://0xabc"));
+    UNTIL(nodes[0].endpoint_ups && nodes[0].endpoint_downs);
+    ck_assert_str_eq(nodes[0].address, "lora://0x0abc");
+    ck_assert_int_eq(nodes[0].endpoint_status, KOS_E_ADDRESS_USED);
+    struct seen_link *own = seen(&nodes[0], 100), *one = seen(&nodes[0], 102), *two = seen(&nodes[0], 104);
+    CALL(&nodes[0], dial(self(&nodes[0]), 100, "lora://0xabc"));
+    CALL(&nodes[0], dial(self(&nodes[0]), 102, "lora://0xabd"));
+    CALL(&nodes[0], dial(self(&nodes[0]), 104, "lora://0xABD"));
+    UNTIL(own->downs && one->ups && two->downs);
+    ck_assert_int_eq(own->status, KOS_E_INVALID);
+    ck_assert_int_eq(two->status, KOS_E_EXISTS);
+    finish();
+}
+END_TEST
+
+/* Every end at every point: with flush what was sent leaves, without it does not; all of it once. */
+START_TEST(test_ends)
+{
+    sim_begin((const char *const[]){ "--speed", "20", NULL });
+    on_air(0, NULL);
+    CALL(&nodes[0], dial(self(&nodes[0]), 4, "lora://0x101"));
+    CALL(&nodes[0], link_close(self(&nodes[0]), 4, 1));
+    struct seen_link *early = seen(&nodes[0], 4);
+    UNTIL(early->downs);
+    ck_assert_int_eq(early->status, KOS_E_CANCELLED);
+    all_on_air(1, NULL);
+    on_air(1, NULL);
+    UNTIL(nodes[1].endpoint_ups);
+    struct seen_link *a = dial(&nodes[0], 6, 1);
+    CALL(&nodes[0], endpoint_close(self(&nodes[0]), 2));
+    CALL(&nodes[0], endpoint_close(self(&nodes[0]), 2));
+    UNTIL(nodes[0].endpoint_downs);
+    ck_assert_int_eq(nodes[0].endpoint_status, KOS_OK);
+    ck_assert_int_eq(a->downs, 0); /* its links stay */
+    say(&nodes[0], a, "last words", 10);
+    CALL(&nodes[0], link_close(self(&nodes[0]), 6, 1));
+    UNTIL(a->downs);
+    ck_assert_int_eq(a->status, KOS_OK);
+    ck_assert_int_eq((int)sim_number(0, "sent"), 1);
+    struct seen_link *b;
+    UNTIL((b = accepted(&nodes[1], 0)));
+    grant(&nodes[1], b, 100);
+    UNTIL(b->received == 1);
+    /* Nothing of it is left, so the modem is given back. */
+    UNTIL(!sim_number(0, "received") && status_number(&nodes[0], "waiting") == 0 &&
+          strstr(nodes[0].reply, "\"state\":\"closed\""));
+    finish();
+}
+END_TEST
+
+START_TEST(test_broken_window)
+{
+    uint8_t data[600] = { 0 };
+    sim_begin((const char *const[]){ "--speed", "20", NULL });
+    all_on_air(1, NULL);
+    struct seen_link *a = dial(&nodes[0], 4, 1), *b = dial(&nodes[0], 6, 2);
+    CALL(&nodes[0], send(self(&nodes[0]), 4, &(struct kos_bytes){ data, 496 }, 1));
+    for (int i = 0; i < 3; i++)
+        CALL(&nodes[0], send(self(&nodes[0]), 6, &(struct kos_bytes){ data, 495 }, 1));
+    UNTIL(a->downs && b->downs);
+    ck_assert_int_eq(a->status, KOS_E_INVALID);
+    ck_assert_int_eq(b->status, KOS_E_LIMIT);
+    finish();
+}
+END_TEST
+
+START_TEST(test_stop_anywhere)
+{
+    for (int turns = 0; turns < 60; turns += 1 + turns / 8) {
+        sim_begin((const char *const[]){ "--speed", "20", NULL });
+        begin(0, (const char *const[]){ "address=0x100", NULL });
+        CALL(&nodes[0], listen(self(&nodes[0]), 2, "lora://"));
+        CALL(&nodes[0], dial(self(&nodes[0]), 4, "lora://0x101"));
+        struct seen_link *a = seen(&nodes[0], 4);
+        for (int i = 0; i < turns; i++) {
+            poll_host_run(nodes[0].host, 1);
+            if (a->ups)
+                say(&nodes[0], a, "x", 1);
+        }
+        const struct kos_control *c = kos_plugin_v1.features[1]->table;
+        c->call(self(&nodes[0]), 10, "Status", kos_bytes("{}", 2), 0);
+        struct node *n = &nodes[0];
+        ck_assert(poll_host_stop(n->host));
+        ck_assert_int_eq(n->replies, 1);
+        ck_assert_int_eq(n->endpoint_downs, 1);
+        finish();
+    }
+}
+END_TEST
+
+START_TEST(test_settings)
+{
+    static const struct {
+        const char *const settings[5];
+        const char *sentence;
+    } bad[] = {
+        { { "bandwidth=100000" }, "bandwidth = 100000: a modem has 7800" },
+        { { "device=modem" }, "a modem's port is named /dev/NAME" },
+        { { "address=0xffff" }, "a short address is 0x0001 to 0xfffe" },
+        { { "region=eu868", "bandwidth=125000", "frequency=868650000" },
+          "eu868 has no band for 125000 Hz wide signals" },
+        { { "region=eu868", "bandwidth=125000", "frequency=868300000", "power=20" }, "eu868 g1 allows 14 dBm" },
+        { { "region=eu868", "bandwidth=125000", "frequency=868300000", "duty_cycle=2" },
+          "duty_cycle = 2 is above the 1 % that eu868 g1 allows" },
+        { { "region=us915", "bandwidth=125000", "frequency=915000000", "spreading=12" },
+          "us915 915 allows 0.40 s at a time" },
+        { { "duty_cycle=1", "budget_window=1s", "spreading=12" }, "lower spreading or raise bandwidth" },
+    };
+    struct kos_error error;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert(!try_settings(0, bad[i].settings, &error));
+        ck_assert_int_eq(error.code, KOS_E_CONFIG);
+        ck_assert_msg(strstr(error.text, bad[i].sentence) != NULL, "%s", error.text);
+    }
+    ck_assert(try_settings(0, (const char *const[]){ "region=us915", "bandwidth=125000", "frequency=915000000", NULL },
+                           &error));
+    struct lora *l = self(&nodes[0]);
+    ck_assert_uint_lt(l->mtu, 500);
+    ck_assert_uint_le(lora_frame_airtime_us(&l->radio, l->mtu), 400000);
+    ck_assert_uint_gt(lora_frame_airtime_us(&l->radio, l->mtu + 1), 400000);
+    ck_assert_uint_eq(l->airtime_ms_per_hour, 72000);
+    ck_assert_ptr_nonnull(strstr(nodes[0].log, "us915 915 allows 0.40 s at a time"));
+    poll_host_free(nodes[0].host, NULL);
+    ck_assert(try_settings(0, (const char *const[]){ "region=eu868", "bandwidth=125000", NULL }, &error));
+    l = self(&nodes[0]);
+    ck_assert_uint_eq(l->airtime_ms_per_hour, 36000);
+    ck_assert_uint_eq(l->hour.limit_us, 36000000);
+    ck_assert_uint_eq(l->limit_long, 100);
+    poll_host_free(nodes[0].host, NULL);
+    nodes[0].host = NULL;
+}
+END_TEST
+
+TESTS("transport/lora", test_two_nodes, test_airtime_agrees, test_several_nodes, test_crowd, test_unlimited_by_others,
+      test_budget_used_up, test_a_late_frame_without_ready, test_modems_that_lie, test_modems_that_are_silent,
+      test_what_is_no_modem, test_modem_vanishes, test_modem_resets, test_garbage, test_hostile_frames, test_addresses,
+      test_ends, test_broken_window, test_stop_anywhere, test_settings)
