@@ -464,6 +464,8 @@ static int64_t number_of(const char *text)
         return n * 3600000;
     if (strcmp(end, "K") == 0)
         return n << 10;
+    if (strcmp(end, "G") == 0)
+        return n << 30;
     return strcmp(end, "M") == 0 ? n << 20 : n;
 }
 
