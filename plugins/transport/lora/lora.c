@@ -229,7 +229,7 @@ static const struct kos_setting *const settings[] = {
     &region_setting,
     SETTING("frequency", KOS_SETTING_INT, NULL, 100000000, 1100000000, "middle of the channel in Hz"),
     SETTING("bandwidth", KOS_SETTING_INT, "125000", 7800, 500000, "width of the channel in Hz"),
-    SETTING("spreading", KOS_SETTING_INT, "8", 7, 12, "spreading factor: each step doubles range's price, airtime"),
+    SETTING("spreading", KOS_SETTING_INT, "8", 7, 12, "spreading factor: each step reaches farther and nearly doubles airtime"),
     SETTING("coding", KOS_SETTING_INT, "5", 5, 8, "coding rate 4/5 to 4/8"),
     SETTING("power", KOS_SETTING_INT, "14", 0, 30, "sending power in dBm"),
     SETTING("preamble", KOS_SETTING_INT, "0", 0, 4096,

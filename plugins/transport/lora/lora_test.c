@@ -567,6 +567,86 @@ START_TEST(test_budget_used_up)
 }
 END_TEST
 
+/* A host that shows what the plugin keeps. */
+static struct {
+    struct kos_host table;
+    void (*put)(const struct kos_host *host, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
+    uint8_t value[1024];
+    size_t len;
+    int puts;
+} spy;
+
+static void spy_put(const struct kos_host *host, uint64_t tx, struct kos_bytes key, struct kos_bytes value)
+{
+    ck_assert(kos_bytes_eq(key, kos_bytes_str("airtime")));
+    ck_assert_uint_le(value.len, sizeof spy.value);
+    memcpy(spy.value, value.data, value.len);
+    spy.len = value.len;
+    spy.puts++;
+    spy.put(host, tx, key, value);
+}
+
+static void begin_with_kept(const void *value, size_t len)
+{
+    struct kos_error error = { 0 };
+    ck_assert_msg(
+        try_settings(0, (const char *const[]){ "region=eu868", "bandwidth=125000", "jitter=1", NULL }, &error), "%s",
+        error.text);
+    const struct kos_host *host = poll_host_table(nodes[0].host);
+    host->tx_begin(host, 1);
+    host->tx_put(host, 1, kos_bytes_str("airtime"), kos_bytes(value, len));
+    host->tx_commit(host, 1, 999);
+    struct lora *l = self(&nodes[0]);
+    spy.table = *host;
+    spy.put = host->tx_put;
+    spy.table.tx_put = spy_put;
+    l->host = &spy.table;
+    poll_host_start(nodes[0].host);
+    CALL(&nodes[0], listen(self(&nodes[0]), 2, "lora://0x100"));
+    UNTIL(nodes[0].endpoint_ups);
+}
+
+/* What was used counts after a restart too; what is kept and makes no sense does not stop anything. */
+START_TEST(test_budget_is_kept)
+{
+    uint8_t data[400] = { 0 };
+    memset(&spy, 0, sizeof spy);
+    sim_begin((const char *const[]){ "--speed", "100", NULL });
+    begin_with_kept("?", 1);
+    ck_assert_ptr_nonnull(strstr(nodes[0].log, "what was kept is damaged"));
+    struct seen_link *a = dial(&nodes[0], 4, 1);
+    while (!nodes[0].log[0] || !strstr(nodes[0].log, "is used up")) {
+        say(&nodes[0], a, data, sizeof data);
+        run();
+    }
+    double used = status_number(&nodes[0], "used_ms");
+    ck_assert_double_gt(used, 35000);
+    ck_assert_double_le(used, 36000);
+    ck_assert_int_gt(spy.puts, 10);
+    ck_assert(poll_host_stop(nodes[0].host));
+    poll_host_free(nodes[0].host, NULL);
+    uint8_t kept[1024];
+    size_t len = spy.len;
+    memcpy(kept, spy.value, len);
+    begin_with_kept(kept, len);
+    double again = status_number(&nodes[0], "used_ms");
+    ck_assert_msg(again > used - 1000 && again <= used + 1, "%f kept of %f", again, used);
+    a = dial(&nodes[0], 4, 1);
+    say(&nodes[0], a, data, sizeof data);
+    UNTIL(strstr(nodes[0].log, "is used up"));
+    ck_assert_int_eq((int)sim_number(0, "violations"), 0);
+    ck_assert(poll_host_stop(nodes[0].host));
+    poll_host_free(nodes[0].host, NULL);
+    /* Two hours later it is forgotten. */
+    uint64_t wall = (uint64_t)spy.table.now_ms(&spy.table) - 7200000;
+    for (int i = 0; i < 8; i++)
+        kept[i] = (uint8_t)(wall >> (8 * i));
+    begin_with_kept(kept, len);
+    ck_assert_double_eq(status_number(&nodes[0], "used_ms"), 0);
+    finish();
+}
+END_TEST
+
 START_TEST(test_a_late_frame_without_ready)
 {
     sim_begin((const char *const[]){ "--speed", "20", "--no-ready", NULL });
@@ -842,9 +922,8 @@ START_TEST(test_ends)
     struct seen_link *early = seen(&nodes[0], 4);
     UNTIL(early->downs);
     ck_assert_int_eq(early->status, KOS_E_CANCELLED);
-    all_on_air(1, NULL);
     on_air(1, NULL);
-    UNTIL(nodes[1].endpoint_ups);
+    UNTIL(nodes[0].endpoint_ups && nodes[1].endpoint_ups);
     struct seen_link *a = dial(&nodes[0], 6, 1);
     CALL(&nodes[0], endpoint_close(self(&nodes[0]), 2));
     CALL(&nodes[0], endpoint_close(self(&nodes[0]), 2));
@@ -951,6 +1030,6 @@ START_TEST(test_settings)
 END_TEST
 
 TESTS("transport/lora", test_two_nodes, test_airtime_agrees, test_several_nodes, test_crowd, test_unlimited_by_others,
-      test_budget_used_up, test_a_late_frame_without_ready, test_modems_that_lie, test_modems_that_are_silent,
-      test_what_is_no_modem, test_modem_vanishes, test_modem_resets, test_garbage, test_hostile_frames, test_addresses,
-      test_ends, test_broken_window, test_stop_anywhere, test_settings)
+      test_budget_used_up, test_budget_is_kept, test_a_late_frame_without_ready, test_modems_that_lie,
+      test_modems_that_are_silent, test_what_is_no_modem, test_modem_vanishes, test_modem_resets, test_garbage,
+      test_hostile_frames, test_addresses, test_ends, test_broken_window, test_stop_anywhere, test_settings)
