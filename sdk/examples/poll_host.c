@@ -460,6 +460,8 @@ static int64_t number_of(const char *text)
         return n;
     if (strcmp(end, "s") == 0)
         return n * 1000;
+    if (strcmp(end, "m") == 0)
+        return n * 60000;
     if (strcmp(end, "h") == 0)
         return n * 3600000;
     if (strcmp(end, "K") == 0)

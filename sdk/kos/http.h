@@ -21,7 +21,7 @@ struct kos_http_message {
     const struct kos_http_header *headers;        /* header_count of them, names lower case */
     uint32_t header_count;
     struct kos_bytes body;                        /* at most the limit given at `serve` or `fetch` */
-    const char *peer;                             /* server: the client's address */
+    const char *peer;                             /* server: the client's ADDRESS:PORT */
 };
 
 struct kos_http {
@@ -51,8 +51,10 @@ struct kos_http_user {
 
 struct kos_http_service {
     uint32_t size;
-    /* Hands every request below `prefix` over from now on -> kos_host.complete(op). No two prefixes are alike; of two
-     * that fit, the longer has the request. A body above body_max_bytes is answered 413 by the service itself. */
+    /* Hands every request below `prefix` over from now on -> kos_host.complete(op, status, a sentence when it failed):
+     * KOS_E_EXISTS, KOS_E_INVALID, KOS_E_LIMIT. "/a" is /a and what is below /a/; "/a/" the latter only. No two
+     * prefixes are alike; of two that fit, the longer has the request. A body above body_max_bytes is answered 413 by
+     * the service itself. */
     void (*serve)(void *self, uint64_t op, const char *prefix, uint64_t body_max_bytes);
     void (*unserve)(void *self, const char *prefix);
     /* Exactly one for each request; one whose client went away is ignored. */
@@ -69,7 +71,8 @@ struct kos_http_service_host {
     void (*request)(const struct kos_host *host, uint64_t request, const char *prefix,
                     const struct kos_http_message *m);
     /* status KOS_OK and a message with any HTTP status, or the error and a sentence: KOS_E_UNREACHABLE, KOS_E_TIMEOUT,
-     * KOS_E_LIMIT (body_max_bytes), KOS_E_CANCELLED, KOS_E_INVALID. */
+     * KOS_E_LIMIT (body_max_bytes), KOS_E_CANCELLED, KOS_E_INVALID, KOS_E_DENIED (addresses that are not to be
+     * fetched from), KOS_E_BUSY (too many), KOS_E_PROTOCOL, KOS_E_INTERRUPTED (sent, and no answer came). */
     void (*response)(const struct kos_host *host, uint64_t op, int32_t status, const struct kos_http_message *m,
                      const char *text);
 };
