@@ -12,7 +12,10 @@ static void redial(void *arg)
 {
     struct mesh_keep *keep = arg;
     struct mesh_peer *peer = mesh_peer_find(keep->mesh, &keep->expect);
-    if (!keep->durable && !keep->waiters) {
+    if (!keep->durable && !keep->waiters && mesh_found_holds(keep)) {
+        free(keep->address);
+        keep->address = kos_strdup(mesh_found_next(keep));
+    } else if (!keep->durable && !keep->waiters) {
         /* Only for messages that wait; the node's record may name several addresses. */
         struct mesh_record *record = peer && peer->entries ? mesh_record_find(keep->mesh, &keep->expect) : NULL;
         uint32_t count = 0;
@@ -61,6 +64,7 @@ void mesh_keep_free(struct mesh_keep *keep)
     }
     DL_DELETE(mesh->keeps, keep);
     kos_timer_free(mesh->env, keep->timer);
+    mesh_found_free(keep);
     free(keep->address);
     free(keep);
 }
@@ -278,7 +282,7 @@ void mesh_keep_down(struct mesh_keep *keep, uint64_t link, int32_t status, const
     }
     struct mesh_waiter *waiters = take_waiters(keep);
     struct mesh_peer *peer = keep->has_expect ? mesh_peer_find(mesh, &keep->expect) : NULL;
-    if (keep->durable || (peer && peer->entries && !mesh_peer_session(peer)))
+    if (keep->durable || mesh_found_holds(keep) || (peer && peer->entries && !mesh_peer_session(peer)))
         mesh_keep_later(keep);
     else
         mesh_keep_free(keep);

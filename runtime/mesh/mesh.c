@@ -244,6 +244,7 @@ int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_tr
     mesh->scratch = kos_new(MESH_SCRATCH);
     mesh->turn.run = turn_asked;
     mesh->offers.run = offers_asked;
+    mesh_record_init(mesh);
     mesh->close_batches = (struct kos_turn_end){ close_batches, 10, NULL };
     mesh->flush_sessions = (struct kos_turn_end){ flush_sessions, 30, NULL };
     load_time(mesh);
@@ -280,6 +281,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     kos_undefer(mesh->env, &mesh->turn);
     kos_undefer(mesh->env, &mesh->offers);
     kos_undefer(mesh->env, &mesh->stop_deferred);
+    kos_undefer(mesh->env, &mesh->record_told);
     kos_timer_free(mesh->env, mesh->due_timer);
     kos_timer_free(mesh->env, mesh->sweep_timer);
     kos_timer_free(mesh->env, mesh->stop_timer);

@@ -96,6 +96,20 @@ void kos_mesh_link_received(struct kos_mesh *mesh, uint64_t link, struct kos_byt
 void kos_mesh_link_credit(struct kos_mesh *mesh, uint64_t link, uint64_t bytes);
 void kos_mesh_link_down(struct kos_mesh *mesh, uint64_t link, int32_t status, const char *text);
 
+/* ---- from discovery services, by way of host/ ---- */
+/* A node is said to be at these addresses (NULL-terminated; empty: those of the record) for the next ttl_ms: it is
+ * connected to as long as that is said. `id` NULL: whoever answers there. `record`: its node record, or empty. */
+void kos_mesh_found(struct kos_mesh *mesh, const struct klp_id *id, struct kos_bytes record,
+                    const char *const *addresses, uint64_t ttl_ms);
+/* It is not there any more: its session may stay, it is not dialled again for that. */
+void kos_mesh_lost(struct kos_mesh *mesh, const struct klp_id *id);
+enum { KOS_MESH_ADDRESSES_MAX = 16 };   /* of a node */
+/* This node's record and the addresses that can be reached from elsewhere, NULL-terminated; both valid until it changes,
+ * which `changed` is told (not inside). False: there is none. */
+bool kos_mesh_own_record(struct kos_mesh *mesh, struct kos_bytes *ret_record,
+                         const char *ret_addresses[KOS_MESH_ADDRESSES_MAX + 1]);
+void kos_mesh_on_record(struct kos_mesh *mesh, void (*changed)(void *arg), void *arg);
+
 /* ---- from handlers, by way of host/ ---- */
 /* A transaction of the store that may also send and settle. done as kos_tx_commit's. Steps that fail are remembered and
  * returned by commit, with the sentence. */

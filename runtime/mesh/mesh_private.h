@@ -50,10 +50,12 @@ enum {
     MESH_BACKOFF_MIN_MS = 500,
     MESH_BACKOFF_MAX_MS = 60000,
     MESH_DRAIN_MS = 10000, /* an old session waits for its last receipts */
-    MESH_ADDRESSES_MAX = 16,
+    MESH_ADDRESSES_MAX = KOS_MESH_ADDRESSES_MAX,
     MESH_AGENTS_MAX = 1024,
     MESH_SKILLS_MAX = 64,
     MESH_RECORDS_MAX = 16384,
+    MESH_KEEPS_FOUND_MAX = 256,      /* connections kept up, above which discovery adds none */
+    MESH_FOUND_TTL_MS = 86400000,    /* the longest that discovery is believed without saying it again */
 };
 
 /* Links of datagrams. */
@@ -409,6 +411,7 @@ void mesh_record_take(struct kos_mesh *mesh, const struct klp_statement *stateme
 struct mesh_record *mesh_record_find(struct kos_mesh *mesh, const struct klp_id *node);
 void mesh_records_free(struct kos_mesh *mesh);
 /* Addresses, agents or names changed: a new one is made when next needed and sent to who may see it. */
+void mesh_record_init(struct kos_mesh *mesh);
 void mesh_record_changed(struct kos_mesh *mesh);
 void mesh_record_send(struct mesh_session *session);
 
@@ -463,6 +466,8 @@ struct mesh_keep { /* a connection kept up */
     uint32_t backoff_ms;
     struct kos_timer *timer;
     struct mesh_waiter *waiters;
+    char **found;            /* addresses that discovery tells, NULL-terminated; NULL: none */
+    int64_t found_until_ms;  /* mesh_steady; they are dialled until then */
 };
 struct mesh_keep *mesh_keep_new(struct kos_mesh *mesh, const char *address);
 void mesh_keep_free(struct mesh_keep *keep);
@@ -475,6 +480,10 @@ void mesh_keep_renew(struct mesh_keep *keep, struct mesh_session *old);
 void mesh_keep_dial(struct mesh_keep *keep);
 /* The static key to try IK with, or NULL. */
 const uint8_t *mesh_keep_static(struct mesh_keep *keep);
+/* found.c: whether discovery still says that somebody is there; the next of its addresses, or NULL. */
+bool mesh_found_holds(const struct mesh_keep *keep);
+const char *mesh_found_next(struct mesh_keep *keep);
+void mesh_found_free(struct mesh_keep *keep);
 /* Opens a way to a peer that has messages waiting, if an address is known. */
 void mesh_keep_want(struct mesh_peer *peer);
 void mesh_keeps_load(struct kos_mesh *mesh);
@@ -710,6 +719,9 @@ struct kos_mesh {
     struct mesh_record *records;
     uint8_t *own_record; /* the statement's text; NULL: to be made */
     size_t own_record_len;
+    struct kos_deferred record_told;
+    void (*record_changed)(void *arg);
+    void *record_arg;
     bool records_due; /* look at the turn's end who gets it */
     struct mesh_local_agent *agents;
     size_t agent_count;

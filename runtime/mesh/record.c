@@ -15,6 +15,7 @@ void mesh_record_changed(struct kos_mesh *mesh)
 {
     free(mesh->own_record);
     mesh->own_record = NULL;
+    kos_defer(mesh->env, &mesh->record_told);
     for (struct mesh_link *link = mesh->links; link; link = link->hh.next)
         if (link->session)
             link->session->record_sent = false;
@@ -158,6 +159,38 @@ void mesh_record_send(struct mesh_session *session)
     mesh_session_send_logs_for(session, &mesh->self);
     mesh_session_queue_copy(session, KLP_FRAME_STATEMENT, KLP_CLASS_CONTROL,
                             kos_bytes(mesh->own_record, mesh->own_record_len));
+}
+
+static void tell_changed(struct kos_deferred *deferred)
+{
+    struct kos_mesh *mesh = (struct kos_mesh *)((char *)deferred - offsetof(struct kos_mesh, record_told));
+    if (mesh->record_changed)
+        mesh->record_changed(mesh->record_arg);
+}
+
+void kos_mesh_on_record(struct kos_mesh *mesh, void (*changed)(void *arg), void *arg)
+{
+    mesh->record_changed = changed;
+    mesh->record_arg = arg;
+}
+
+void mesh_record_init(struct kos_mesh *mesh)
+{
+    mesh->record_told.run = tell_changed;
+}
+
+bool kos_mesh_own_record(struct kos_mesh *mesh, struct kos_bytes *ret_record,
+                         const char *ret_addresses[KOS_MESH_ADDRESSES_MAX + 1])
+{
+    size_t count = 0;
+    if (!mesh->own_record && !make_own(mesh))
+        return false;
+    for (struct mesh_endpoint *e = mesh->endpoints; e && count < KOS_MESH_ADDRESSES_MAX; e = e->next)
+        if (reachable(e))
+            ret_addresses[count++] = e->bound;
+    ret_addresses[count] = NULL;
+    *ret_record = kos_bytes(mesh->own_record, mesh->own_record_len);
+    return true;
 }
 
 /* ---- others' ---- */
