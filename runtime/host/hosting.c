@@ -74,6 +74,17 @@ void kos_hosted_quiet(struct kos_hosted *hosted)
     kos_calls_drop(hosted);
     kos_runs_drop(hosted);
     kos_secrets_drop(hosted);
+    kos_http_drop(hosted);
+    kos_ops_drop(hosted);
+    kos_deliveries_drop(hosted);
+    kos_injections_drop(hosted);
+}
+
+void kos_hosted_started(struct kos_hosted *hosted)
+{
+    kos_bridge_resume(hosted);
+    kos_discovery_announce(hosted);
+    kos_http_back(hosted);
 }
 
 struct kos_hosted *kos_hosted_of(struct kos_services *services)
@@ -99,6 +110,12 @@ static void hosted_free(struct kos_hosted *hosted)
     free(hosted->path);
     free(hosted->place);
     free(hosted->space);
+    free(hosted->bridge_space);
+    for (size_t i = 0; i < hosted->map_count; i++) {
+        free((char *)hosted->maps_own[i].type);
+        free((char *)hosted->maps_own[i].destination);
+    }
+    free(hosted->maps_own);
     free(hosted->directory);
     free(hosted);
 }
@@ -176,7 +193,7 @@ static int32_t examine(struct kos_hosted *hosted, const struct kos_policy_plugin
         free(where);
     }
     if (rc >= 0)
-        rc = kos_wiring_types(hosted, section->types, ret_error);
+        rc = kos_wiring_types(hosted, section, ret_error);
     hosted->wants_outcomes = json_is_true(json_object_get(hosted->description, "outcomes"));
     return rc;
 }
@@ -192,6 +209,7 @@ static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *
     hosted->path = module_path(hosting, section->module);
     hosted->place = kos_format("%s:%d", section->file, section->line);
     hosted->space = kos_format("plugin:%s", section->name);
+    hosted->bridge_space = kos_format("bridge:%s", section->name);
     LL_APPEND(hosting->plugins, hosted);
     if (strlen(section->name) > KOS_MANIFEST_NAME)
         return kos_fail(ret_error, KOS_E_POLICY, "%s: the name of plugin %s is longer than %d characters",
@@ -247,6 +265,7 @@ int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *p
         unload(hosting);
         return rc;
     }
+    kos_mesh_on_record(hosting->mesh, kos_discovery_changed, hosting);
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
         log_undriven(h);
     return KOS_OK;
@@ -325,6 +344,7 @@ void kos_hosting_start(struct kos_hosting *hosting)
 {
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next) {
         h->state = KOS_HOSTED_RUNNING;
+        kos_hosted_started(h);
         h->backend->ops->start(h->backend);
     }
 }
@@ -368,7 +388,7 @@ static json_t *hosted_json(const struct kos_hosted *hosted)
 {
     static const char *const states[] = { "", "loaded", "running", "stopping", "stopped" };
     size_t operations = kos_openings_count(hosted) + kos_txs_count(hosted) + kos_links_count(hosted) +
-        kos_calls_count(hosted) + kos_runs_count(hosted);
+        kos_calls_count(hosted) + kos_runs_count(hosted) + kos_ops_count(hosted);
     json_t *rights = json_array();
     const json_t *asked = json_object_get(hosted->description, "rights");
     for (size_t i = 0; i < json_array_size(asked); i++)

@@ -3,7 +3,8 @@ libkos_la_SOURCES += runtime/host/host.h runtime/host/hosting.c runtime/host/ser
   runtime/host/wiring.c \
   runtime/host/describe.c \
   runtime/host/open.c runtime/host/secret.c runtime/host/tx.c runtime/host/carrier.c runtime/host/sink.c \
-  runtime/host/control.c runtime/host/agents.c
+  runtime/host/control.c runtime/host/agents.c runtime/host/ops.c runtime/host/discovery.c runtime/host/bridge.c \
+  runtime/host/http.c
 
 if HAVE_CHECK
 # Modules of the tests: one source, a variant each. Linked as plugins are, but that bad-UNDEFINED must link.
@@ -23,12 +24,16 @@ runtime/host/testing/twin.so: runtime/host/testing/probe.c $(kosheaders_HEADERS)
 	@$(MKDIR_P) runtime/host/testing
 	$(AM_V_CCLD)$(HOST_MODULE_CC) -DPROBE='"twin"' -o $@ $(srcdir)/runtime/host/testing/probe.c -lpthread
 
-check_PROGRAMS += runtime/host/host_test runtime/host/bad_test
-TESTS += runtime/host/host_test runtime/host/bad_test
+check_PROGRAMS += runtime/host/host_test runtime/host/bad_test runtime/host/kinds_test
+TESTS += runtime/host/host_test runtime/host/bad_test runtime/host/kinds_test
 runtime_host_host_test_SOURCES = runtime/host/host_test.c runtime/host/testing/fakes.c runtime/host/testing/fakes.h
 runtime_host_host_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_host_host_test_LDADD = $(TEST_LIBS)
 EXTRA_runtime_host_host_test_DEPENDENCIES = $(HOST_MODULES) $(plugin_LTLIBRARIES)
+runtime_host_kinds_test_SOURCES = runtime/host/kinds_test.c runtime/host/testing/fakes.c runtime/host/testing/fakes.h
+runtime_host_kinds_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_host_kinds_test_LDADD = $(TEST_LIBS)
+EXTRA_runtime_host_kinds_test_DEPENDENCIES = $(HOST_MODULES) $(plugin_LTLIBRARIES)
 runtime_host_bad_test_SOURCES = runtime/host/bad_test.c runtime/host/testing/fakes.c runtime/host/testing/fakes.h
 runtime_host_bad_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_host_bad_test_LDADD = $(TEST_LIBS)

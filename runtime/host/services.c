@@ -31,13 +31,6 @@ void kos_service_log(struct kos_services *services, int32_t level, const char *t
     kos_log(env, level, hosted->name, "%s", line);
 }
 
-void kos_service_complete(struct kos_services *services, uint64_t op, int32_t status, struct kos_bytes result)
-{
-    (void)status;
-    (void)result;
-    kos_hosted_broke(kos_hosted_of(services), "completed operation %llu, which is not open", (unsigned long long)op);
-}
-
 /* ---- state: store space "plugin:NAME" ---- */
 
 void kos_service_state_get(struct kos_services *services, struct kos_bytes key, uint64_t op)
@@ -153,11 +146,16 @@ static bool gives(struct kos_services *services, const char *feature)
     static const struct { const char *feature, *kind; } pairs[] = {
         { KOS_TRANSPORT_HOST, KOS_TRANSPORT },
         { KOS_CONTROL_HOST, KOS_CONTROL },
+        { KOS_DISCOVERY_HOST, KOS_DISCOVERY },
+        { KOS_BRIDGE_HOST, KOS_BRIDGE },
+        { KOS_HTTP_SERVICE_HOST, KOS_HTTP_SERVICE },
     };
     struct kos_hosted *hosted = kos_hosted_of(services);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (strcmp(pairs[i].feature, feature) == 0)
             return kos_hosted_offers(hosted, pairs[i].kind);
+    if (strcmp(feature, KOS_HTTP) == 0)
+        return kos_hosted_offers(hosted, KOS_HTTP_USER) && kos_http_is_there(hosted->hosting);
     return strcmp(feature, KOS_AGENTS) == 0 && hosted->rights & KOS_RIGHT_AGENTS &&
         kos_hosted_offers(hosted, KOS_AGENTS_USER) && hosted->hosting->agents;
 }
@@ -199,6 +197,9 @@ const struct kos_services_ops kos_hosted_services = {
     .link_received = kos_service_link_received,
     .link_credit = kos_service_link_credit,
     .link_down = kos_service_link_down,
+    .found = kos_service_found,
+    .lost = kos_service_lost,
+    .inject = kos_service_inject,
     .reply = kos_service_reply,
     .event = kos_service_event,
     .agent_by_id = agent_by_id,
@@ -206,4 +207,10 @@ const struct kos_services_ops kos_hosted_services = {
     .run = kos_service_run,
     .run_credit = kos_service_run_credit,
     .run_cancel = kos_service_run_cancel,
+    .http_serve = kos_service_http_serve,
+    .http_respond = kos_service_http_respond,
+    .http_fetch = kos_service_http_fetch,
+    .http_cancel = kos_service_http_cancel,
+    .http_request = kos_service_http_request,
+    .http_response = kos_service_http_response,
 };

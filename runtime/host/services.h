@@ -27,6 +27,12 @@ struct kos_host_link;   /* carrier.c */
 struct kos_host_call;   /* control.c */
 struct kos_host_run;    /* agents.c */
 struct kos_secret_op;   /* secret.c */
+struct kos_host_op;     /* ops.c */
+struct kos_delivery;    /* bridge.c */
+struct kos_injection;
+struct kos_http_prefix; /* http.c */
+struct kos_http_request;
+struct kos_http_fetch;
 
 /* One plugin: a section of the policy. */
 struct kos_hosted {
@@ -54,6 +60,16 @@ struct kos_hosted {
     uint32_t hung_up;                       /* of the calls */
     struct kos_host_run *runs;
     struct kos_secret_op *secret_ops;
+    struct kos_host_op *ops;                /* that the host asked of it */
+    bool announcing, announce_again;        /* discovery */
+    char *bridge_space;                     /* store space of a bridge */
+    const struct kos_policy_map *maps;      /* what goes out by it */
+    size_t map_count;
+    struct kos_policy_map *maps_own;
+    uint64_t bridge_retry_ms;
+    struct kos_delivery *deliveries;
+    struct kos_injection *injections;
+    struct kos_http_request *http_requests; /* that it is to answer */
 };
 
 struct kos_host_carrier { struct kos_carrier carrier; struct kos_hosting *hosting; };
@@ -72,6 +88,9 @@ struct kos_hosting {
     struct kos_host_link *mesh_links, *mesh_endpoints;   /* by the mesh's ids */
     struct kos_host_call *calls;                         /* by the caller's id */
     uint64_t next_call;
+    struct kos_http_prefix *http_prefixes;
+    struct kos_http_request *http_requests;              /* by the service's id */
+    struct kos_http_fetch *http_fetches;                 /* by the service's operation */
     struct kos_log_limit *limit;
     struct kos_timer *stop_timer;
     struct kos_deferred stop_check;
@@ -92,13 +111,24 @@ void kos_hosted_quiet(struct kos_hosted *hosted);                /* drop what is
 void kos_hosted_complete(struct kos_hosted *hosted, uint64_t op, int32_t status, struct kos_bytes result);
 void kos_hosted_complete_text(struct kos_hosted *hosted, uint64_t op, int32_t status, const char *text);
 
+/* It runs from now on, for the first time or again: it is told what it has to know. */
+void kos_hosted_started(struct kos_hosted *hosted);
+
+/* ops.c: `done` comes once, from the plugin's complete or when the plugin is gone (KOS_E_INTERRUPTED). */
+typedef void kos_op_done(void *arg, int32_t status, struct kos_bytes result);
+uint64_t kos_op_new(struct kos_hosted *hosted, kos_op_done *done, void *arg);
+void kos_service_complete(struct kos_services *services, uint64_t op, int32_t status, struct kos_bytes result);
+void kos_ops_drop(struct kos_hosted *hosted);
+size_t kos_ops_count(const struct kos_hosted *hosted);
+
 /* rights.c */
 int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted,
                          uint32_t *ret_rights, struct kos_error *ret_error);
 bool kos_hosted_may(struct kos_hosted *hosted, uint32_t right);
 
 /* wiring.c: which plugin takes which types, schemes and interfaces; two for one is an error that names both. */
-int32_t kos_wiring_types(struct kos_hosted *hosted, const char *const *wired, struct kos_error *ret_error);
+int32_t kos_wiring_types(struct kos_hosted *hosted, const struct kos_policy_plugin *section,
+                         struct kos_error *ret_error);
 int32_t kos_wiring_check(struct kos_hosting *hosting, struct kos_error *ret_error);
 struct kos_hosted *kos_wiring_for_type(struct kos_hosting *hosting, const char *type);
 struct kos_hosted *kos_wiring_for_address(struct kos_hosting *hosting, const char *address);
@@ -106,7 +136,6 @@ struct kos_hosted *kos_wiring_for_address(struct kos_hosting *hosting, const cha
 /* services.c */
 extern const struct kos_services_ops kos_hosted_services;
 void kos_service_log(struct kos_services *services, int32_t level, const char *text);
-void kos_service_complete(struct kos_services *services, uint64_t op, int32_t status, struct kos_bytes result);
 void kos_service_state_get(struct kos_services *services, struct kos_bytes key, uint64_t op);
 void kos_service_state_scan(struct kos_services *services, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit,
                             uint64_t op);
@@ -150,6 +179,33 @@ void kos_service_reply(struct kos_services *services, uint64_t call, int32_t sta
 void kos_service_event(struct kos_services *services, const char *event, struct kos_bytes detail);
 void kos_calls_drop(struct kos_hosted *hosted);
 size_t kos_calls_count(const struct kos_hosted *hosted);
+/* discovery.c */
+void kos_discovery_announce(struct kos_hosted *hosted);
+void kos_discovery_changed(void *hosting);               /* this node's record did */
+void kos_service_found(struct kos_services *services, uint64_t op, const uint8_t *id, struct kos_bytes record,
+                       const char *const *addresses, uint64_t ttl_ms);
+void kos_service_lost(struct kos_services *services, const uint8_t id[KOS_ID_BYTES]);
+/* bridge.c */
+const char *kos_bridge_destination(const struct kos_hosted *hosted, const char *type);   /* NULL: not mapped to it */
+void kos_bridge_deliver(struct kos_hosted *hosted, uint64_t handle, const struct kos_message *m);
+bool kos_bridge_holds(const struct kos_hosted *hosted, uint64_t handle);
+void kos_bridge_resume(struct kos_hosted *hosted);
+void kos_service_inject(struct kos_services *services, const struct kos_foreign *foreign, uint64_t op);
+void kos_deliveries_drop(struct kos_hosted *hosted);
+void kos_injections_drop(struct kos_hosted *hosted);
+/* http.c */
+bool kos_http_is_there(const struct kos_hosting *hosting);
+void kos_service_http_serve(struct kos_services *services, const char *prefix, uint64_t body_max_bytes, uint64_t op);
+void kos_service_http_respond(struct kos_services *services, uint64_t request, const struct kos_http_message *response);
+void kos_service_http_fetch(struct kos_services *services, const struct kos_http_message *request,
+                            uint64_t body_max_bytes, uint64_t timeout_ms, uint64_t op);
+void kos_service_http_cancel(struct kos_services *services, uint64_t op);
+void kos_service_http_request(struct kos_services *services, uint64_t request, const char *prefix,
+                              const struct kos_http_message *m);
+void kos_service_http_response(struct kos_services *services, uint64_t op, int32_t status,
+                               const struct kos_http_message *m, const char *text);
+void kos_http_back(struct kos_hosted *hosted);
+void kos_http_drop(struct kos_hosted *hosted);
 /* agents.c */
 extern const struct kos_agents_owner_ops kos_host_owner_ops;
 void kos_service_run(struct kos_services *services, uint64_t run, const struct kos_run *r);

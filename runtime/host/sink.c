@@ -16,7 +16,11 @@ static bool takes(struct kos_sink *sink, const char *type)
 static void message(struct kos_sink *sink, uint64_t handle, const struct kos_message *m)
 {
     struct kos_hosted *hosted = kos_wiring_for_type(hosting_of(sink), m->type);
-    if (hosted && (hosted->state == KOS_HOSTED_LOADED || hosted->state == KOS_HOSTED_RUNNING))
+    if (!hosted || (hosted->state != KOS_HOSTED_LOADED && hosted->state != KOS_HOSTED_RUNNING))
+        return;
+    if (kos_bridge_destination(hosted, m->type))
+        kos_bridge_deliver(hosted, handle, m);
+    else
         hosted->backend->ops->handle(hosted->backend, kos_held_new(hosted, handle), m);
 }
 

@@ -13,8 +13,28 @@ static bool list_has(const json_t *list, const char *word)
     return false;
 }
 
-int32_t kos_wiring_types(struct kos_hosted *hosted, const char *const *wired, struct kos_error *ret_error)
+/* What the policy maps to a bridge is its own as a handler's types are. */
+static int32_t take_maps(struct kos_hosted *hosted, const struct kos_policy_plugin *section, struct kos_error *ret_error)
 {
+    if (section->map_count > 0 && !kos_hosted_offers(hosted, KOS_BRIDGE))
+        return kos_fail(ret_error, KOS_E_POLICY, "%s: maps: plugin %s is no bridge: nothing goes out by it",
+                        hosted->place, hosted->name);
+    hosted->maps_own = kos_new((section->map_count + 1) * sizeof *hosted->maps_own);
+    for (size_t i = 0; i < section->map_count; i++, hosted->map_count++) {
+        hosted->maps_own[i].type = kos_strdup(section->maps[i].type);
+        hosted->maps_own[i].destination = kos_strdup(section->maps[i].destination);
+    }
+    hosted->maps = hosted->maps_own;
+    return KOS_OK;
+}
+
+int32_t kos_wiring_types(struct kos_hosted *hosted, const struct kos_policy_plugin *section,
+                         struct kos_error *ret_error)
+{
+    const char *const *wired = section->types;
+    int32_t mapped = take_maps(hosted, section, ret_error);
+    if (mapped < 0)
+        return mapped;
     const json_t *declared = json_object_get(hosted->description, "types");
     for (const char *const *type = wired; type && *type; type++)
         if (!list_has(declared, *type)) {
@@ -40,6 +60,8 @@ int32_t kos_wiring_types(struct kos_hosted *hosted, const char *const *wired, st
 
 static bool takes(const struct kos_hosted *hosted, const char *type)
 {
+    if (kos_bridge_destination(hosted, type))
+        return true;
     for (const char *const *t = hosted->types; t && *t; t++)
         if (strcmp(*t, type) == 0)
             return true;
@@ -61,6 +83,12 @@ static int32_t check_pair(const struct kos_hosted *a, const struct kos_hosted *b
                             "%s: plugins %s (%s) and %s both take messages of type %s; say in one of them, by types = "
                             "[...], which it is to take",
                             b->place, a->name, a->place, b->name, *type);
+    for (size_t i = 0; i < a->map_count; i++)
+        if (takes(b, a->maps[i].type))
+            return kos_fail(ret_error, KOS_E_POLICY,
+                            "%s: messages of type %s are mapped to bridge %s (%s) and taken by plugin %s too; a message "
+                            "goes one way: remove the map, or say types = [...] there",
+                            b->place, a->maps[i].type, a->name, a->place, b->name);
     const json_t *schemes = json_object_get(a->description, "schemes");
     for (size_t i = 0; i < json_array_size(schemes); i++) {
         const char *scheme = json_string_value(json_array_get(schemes, i));
@@ -69,6 +97,9 @@ static int32_t check_pair(const struct kos_hosted *a, const struct kos_hosted *b
                             "%s: plugins %s (%s) and %s both serve addresses of the form %s://; remove one of them",
                             b->place, a->name, a->place, b->name, scheme);
     }
+    if (kos_hosted_offers(a, KOS_HTTP_SERVICE) && kos_hosted_offers(b, KOS_HTTP_SERVICE))
+        return kos_fail(ret_error, KOS_E_POLICY, "%s: plugins %s (%s) and %s both do HTTP for this node; remove one",
+                        b->place, a->name, a->place, b->name);
     if (same_interface(a, b))
         return kos_fail(ret_error, KOS_E_POLICY,
                         "%s: plugins %s (%s) and %s both bring the control interface %s; remove one of them", b->place,

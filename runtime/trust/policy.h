@@ -65,6 +65,10 @@ struct kos_policy_limits {
 void kos_policy_limits(const struct kos_policy *policy, const struct kos_policy_request *request,
                        struct kos_policy_limits *ret_limits);
 
+/* What goes out by a bridge: messages of `type` that arrive here, to where it understands. */
+struct kos_policy_map {
+    const char *type, *destination;
+};
 /* Wiring: the plugins to load, in order of name. */
 struct kos_policy_plugin {
     const char *name;              /* section name */
@@ -72,6 +76,8 @@ struct kos_policy_plugin {
     bool isolate;
     const char *const *rights;     /* granted, NULL-terminated */
     const char *const *types;      /* messages wired to it; NULL: those it declares */
+    const struct kos_policy_map *maps;
+    size_t map_count;
     const struct kos_conf_node *settings; /* NULL: defaults. Valid while the policy is */
     const char *file; int line;
 };

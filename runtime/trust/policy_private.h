@@ -9,7 +9,7 @@
 
 #include "trust/policy.h"
 
-enum { KOS_POLICY_NAMES_MAX = 1024, KOS_POLICY_PLUGIN_NAME_MAX = 32 };
+enum { KOS_POLICY_NAMES_MAX = 1024, KOS_POLICY_PLUGIN_NAME_MAX = 32, KOS_POLICY_MAPS_MAX = 256 };
 
 /* Where a rule stands: its manifest's short name ("policy.d/home.klp-policy") and line. */
 struct policy_place {

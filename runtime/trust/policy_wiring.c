@@ -54,10 +54,44 @@ static int32_t parse_words(struct policy_manifest *m, const struct kos_conf_node
     return KOS_OK;
 }
 
+/* maps = ( { type = "ORDER"; destination = "orders.out"; } ) */
+static int32_t parse_maps(struct policy_manifest *m, const struct kos_conf_node *list, struct kos_policy_plugin *p,
+                          struct kos_error *ret_error)
+{
+    static const char *const names[] = { "type", "destination" };
+    if (kos_conf_kind(list) != KOS_CONF_LIST || kos_conf_count(list) > KOS_POLICY_MAPS_MAX)
+        return kos_conf_fail(list, ret_error, KOS_E_POLICY,
+                             "a list of at most %d groups is needed: ( { type = \"TYPE\"; destination = \"...\"; } )",
+                             KOS_POLICY_MAPS_MAX);
+    struct kos_policy_map *maps = kos_new((kos_conf_count(list) + 1) * sizeof *maps);
+    p->maps = maps;
+    for (size_t i = 0; i < kos_conf_count(list); i++) {
+        const struct kos_conf_node *group = kos_conf_at(list, i), *type = NULL, *destination = NULL;
+        if (kos_conf_kind(group) == KOS_CONF_GROUP) {
+            int32_t rc = kos_conf_known(group, names, sizeof names / sizeof *names, ret_error);
+            if (rc < 0 || (rc = policy_count_rule(m, group, ret_error)) < 0)
+                return rc;
+            type = kos_conf_member(group, "type");
+            destination = kos_conf_member(group, "destination");
+        }
+        maps[i].type = type ? kos_conf_string(type) : NULL;
+        maps[i].destination = destination ? kos_conf_string(destination) : NULL;
+        if (!maps[i].type || !policy_type_ok(maps[i].type) || !maps[i].destination || strlen(maps[i].destination) > 512)
+            return kos_conf_fail(group, ret_error, KOS_E_POLICY,
+                                 "a map is { type = \"TYPE\"; destination = \"...\"; }: a message type in capitals, and "
+                                 "where the bridge is to bring it, at most 512 characters");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(maps[k].type, maps[i].type) == 0)
+                return kos_conf_fail(group, ret_error, KOS_E_POLICY, "%s is mapped twice", maps[i].type);
+        p->map_count++;
+    }
+    return KOS_OK;
+}
+
 static int32_t parse_plugin(struct policy_manifest *m, const struct kos_conf_node *group, struct kos_policy_plugin *p,
                             struct kos_error *ret_error)
 {
-    static const char *const names[] = { "module", "isolate", "rights", "types", "settings" };
+    static const char *const names[] = { "module", "isolate", "rights", "types", "maps", "settings" };
     const struct kos_conf_node *member;
     p->name = kos_conf_name(group);
     p->isolate = true;
@@ -84,6 +118,8 @@ static int32_t parse_plugin(struct policy_manifest *m, const struct kos_conf_nod
     if ((member = kos_conf_member(group, "rights")) && (rc = parse_words(m, member, false, &p->rights, ret_error)) < 0)
         return rc;
     if ((member = kos_conf_member(group, "types")) && (rc = parse_words(m, member, true, &p->types, ret_error)) < 0)
+        return rc;
+    if ((member = kos_conf_member(group, "maps")) && (rc = parse_maps(m, member, p, ret_error)) < 0)
         return rc;
     if ((member = kos_conf_member(group, "settings")) && kos_conf_kind(member) != KOS_CONF_GROUP)
         return kos_conf_fail(member, ret_error, KOS_E_POLICY, "a group { } is needed here");
@@ -113,6 +149,7 @@ void policy_plugins_free(struct policy_manifest *m)
     for (size_t i = 0; i < m->plugin_count; i++) {
         free((void *)m->plugins[i].rights);
         free((void *)m->plugins[i].types);
+        free((void *)m->plugins[i].maps);
     }
     free(m->plugins);
 }
@@ -151,10 +188,19 @@ static json_t *words_json(const char *const *words)
     return json;
 }
 
+static json_t *maps_json(const struct kos_policy_plugin *p)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < p->map_count; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:s}", "type", p->maps[i].type, "destination", p->maps[i].destination));
+    return list;
+}
+
 json_t *policy_plugin_json(const struct kos_policy_plugin *p)
 {
-    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "name", p->name, "module", p->module, "isolate", (int)p->isolate,
-                     "rights", words_json(p->rights), "types", p->types ? words_json(p->types) : json_null(),
+    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "name", p->name, "module", p->module, "isolate", (int)p->isolate,
+                     "rights", words_json(p->rights), "types", p->types ? words_json(p->types) : json_null(), "maps", maps_json(p),
                      "settings", p->settings ? node_json(p->settings) : json_object());
 }
 

@@ -125,6 +125,7 @@ void kos_mesh_tx_send(struct kos_mesh_tx *tx, const char *owner, const struct ko
     f.sent++;
     snprintf(f.sent_owner, sizeof f.sent_owner, "%s", owner);
     snprintf(f.sent_type, sizeof f.sent_type, "%s", draft->type);
+    memcpy(f.sent_id, draft->id, sizeof f.sent_id);
 }
 void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text,
                         uint64_t retry_ms)
@@ -159,6 +160,38 @@ void kos_mesh_tx_abort(struct kos_mesh_tx *tx)
     f.aborts++;
     kos_tx_abort(tx->tx);
     free(tx);
+}
+
+void kos_mesh_found(struct kos_mesh *mesh, const struct klp_id *id, struct kos_bytes record,
+                    const char *const *addresses, uint64_t ttl_ms)
+{
+    (void)mesh;
+    (void)record;
+    ck_assert_uint_gt(ttl_ms, 0);
+    f.found_id = id != NULL;
+    snprintf(f.found_address, sizeof f.found_address, "%s", addresses[0] ? addresses[0] : "");
+    f.founds++;
+}
+void kos_mesh_lost(struct kos_mesh *mesh, const struct klp_id *id)
+{
+    (void)mesh;
+    (void)id;
+    f.losts++;
+}
+bool kos_mesh_own_record(struct kos_mesh *mesh, struct kos_bytes *ret_record,
+                         const char *ret_addresses[KOS_MESH_ADDRESSES_MAX + 1])
+{
+    (void)mesh;
+    *ret_record = kos_bytes_str("{\"record\":1}");
+    ret_addresses[0] = "tcp://192.0.2.1:7450";
+    ret_addresses[1] = NULL;
+    return true;
+}
+void kos_mesh_on_record(struct kos_mesh *mesh, void (*changed)(void *arg), void *arg)
+{
+    (void)mesh;
+    (void)changed;
+    (void)arg;
 }
 
 /* ---- agents ---- */

@@ -28,6 +28,10 @@ struct fixture {
     int endpoint_ups, endpoint_downs, accepted, link_ups, link_downs, sent, settled, told, commits, aborts;
     uint64_t last_link, refuse_links, received, credited, settled_handle;
     int32_t down_status, verdict, commit_error;
+    int founds, losts;
+    bool found_id;
+    uint8_t sent_id[KOS_ID_BYTES];
+    char found_address[128];
     char down_text[256], sent_type[64], sent_owner[64], told_event[64];
     /* agents */
     struct kos_agents_owner *runner;
