@@ -54,7 +54,5 @@ void kos_tables_init(struct kos_tables *tables, const struct kos_plugin *checked
 int32_t kos_down_run(const struct kos_tables *tables, void *self, struct kos_frame *frame, const char **ret_missing);
 /* "transport.listen" and so on; static. */
 const char *kos_down_name(uint16_t kind);
-/* Whether the host waits for `complete` of this call. */
-bool kos_down_is_operation(uint16_t kind);
 
 #endif

@@ -74,13 +74,11 @@ static void run(struct kos_driver *driver, struct kos_frame *frame)
 {
     const char *missing = NULL;
     driver->begun = driver->begun || frame->head.kind == KOS_DOWN_START;
-    driver->submitting = kos_down_is_operation(frame->head.kind) ? frame->head.id : 0;
     kos_driver_enter(driver, kos_down_name(frame->head.kind));
     int32_t rc = kos_down_run(&driver->tables, driver->self, frame, &missing);
     kos_driver_leave(driver);
     if (driver->strict)
         memset(frame->body, 0xdd, frame->room);
-    driver->submitting = 0;
     if (rc == KOS_E_UNSUPPORTED)
         kos_driver_broke(driver, "caused an event that it does not take: %s is NULL", missing);
     else if (rc < 0)

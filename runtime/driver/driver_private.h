@@ -29,7 +29,6 @@ struct kos_driver {
     const struct kos_driver_strict *strict;  /* NULL in production */
     void *self;
     bool started, begun, stopping, stopped, finished, inside;   /* begun: start has reached the plugin */
-    uint64_t submitting;                     /* the operation whose call is under way; 0 none */
     struct kos_frame *first, *last;
     size_t queued;
     struct kos_deferred drain;

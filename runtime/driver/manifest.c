@@ -17,14 +17,14 @@
 
 static const struct kos_kind kinds[] = {
     { KOS_TRANSPORT, "transport", TABLE(kos_transport, link_close), 0x7f, true, true },
-    { KOS_DISCOVERY, "discovery", TABLE(kos_discovery, find_cancel), 0x0f, true, false },
-    { KOS_BRIDGE, "bridge", TABLE(kos_bridge, resume), 0x03, true, false },
+    { KOS_DISCOVERY, "discovery", TABLE(kos_discovery, find_cancel), 0x0f, true, true },
+    { KOS_BRIDGE, "bridge", TABLE(kos_bridge, resume), 0x03, true, true },
     { KOS_HANDLER, "handler", TABLE(kos_handler, handle), 0x03, true, true },
     { KOS_VECTOR, "vector", TABLE(kos_vector, drop), 0x7ff, true, false },
-    { KOS_HTTP_SERVICE, "http", TABLE(kos_http_service, cancel), 0x1f, true, false },
+    { KOS_HTTP_SERVICE, "http", TABLE(kos_http_service, cancel), 0x1f, true, true },
     { KOS_CONTROL, "control", TABLE(kos_control, call), 0x07, false, true },
     { KOS_AGENTS_USER, "agents.user", TABLE(kos_agents_user, ended), 0x03, false, true },
-    { KOS_HTTP_USER, "http.user", TABLE(kos_http_user, response), 0, false, false },
+    { KOS_HTTP_USER, "http.user", TABLE(kos_http_user, response), 0, false, true },
     { KOS_SIGNAL_USER, "signal.user", TABLE(kos_signal_user, received), 0, false, false },
     { KOS_STREAM_USER, "stream.user", TABLE(kos_stream_user, down), 0, false, false },
 };

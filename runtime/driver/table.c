@@ -82,9 +82,6 @@ static int32_t t_post(const struct kos_host *host, uint64_t cookie)
 static void t_complete(const struct kos_host *host, uint64_t op, int32_t status, struct kos_bytes result)
 {
     SERVICES(host);
-    struct kos_driver *driver = host->ctx;
-    if (op && op == driver->submitting)
-        kos_driver_broke(driver, "completed operation %llu inside the call that submitted it", (unsigned long long)op);
     services->ops->complete(services, op, status, result);
 }
 

@@ -449,9 +449,3 @@ const char *kos_down_name(uint16_t kind)
     };
     return kind < KOS_DOWN_KINDS ? names[kind] : "";
 }
-
-bool kos_down_is_operation(uint16_t kind)
-{
-    return (kind >= KOS_DOWN_ANNOUNCE && kind <= KOS_DOWN_FIND) || kind == KOS_DOWN_DELIVER ||
-        (kind >= KOS_DOWN_VECTOR_OPEN && kind <= KOS_DOWN_VECTOR_DROP) || kind == KOS_DOWN_HTTP_SERVE;
-}

@@ -10,8 +10,9 @@
  *  - Enums are int32_t with named constants; unknown values are treated as the header of each says.
  *  - What crosses is bytes, integers and opaque ids. A struct kos_bytes or string passed in a call is valid during that
  *    call: who needs it longer copies it. Nobody frees the other side's memory.
- *  - Every operation completes exactly once, never inside the call that submitted it, also when it fails, is cancelled
- *    or the plugin stops. A plugin cannot tell whether it runs inside kosd or in a cell (another process).
+ *  - Every operation completes exactly once, also when it fails, is cancelled or the plugin stops. What you submit never
+ *    completes inside the call that submitted it; what the host submits to you may complete at once or later.
+ *  - A plugin cannot tell whether it runs inside kosd or in a cell (another process).
  *  - The host never calls a plugin inside a call that the plugin makes: what follows comes after the plugin returned.
  *    So events cross: an id may still be named by one side after the other has ended it; that is ignored.
  *  - Thread: every member of every table is called on, and may be called from, the plugin's loop thread only. The one
