@@ -374,7 +374,8 @@ static void tx_delete(const struct kos_host *host, uint64_t tx, struct kos_bytes
 static void tx_send(const struct kos_host *host, uint64_t tx, const struct kos_draft *draft)
 {
     struct step *s = step(self_of(host), tx, STEP_SEND);
-    s->draft = *draft;
+    /* A plugin of an older minor version has a shorter one. */
+    memcpy(&s->draft, draft, draft->size < sizeof s->draft ? draft->size : sizeof s->draft);
     s->draft.type = strdup(draft->type);
     s->draft.target = strdup(draft->target);
     s->pair = pair_copy(kos_bytes(NULL, 0), draft->payload);

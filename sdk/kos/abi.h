@@ -22,7 +22,12 @@
  *  - Strings are UTF-8 and NUL-terminated; times named _ms are Unix milliseconds where they are points, milliseconds
  *    where they are spans; sizes named _bytes are bytes.
  *
- * Changes: 1.0 first version.
+ * A release freezes what it has: nothing of it moves, changes or goes within the major, and what is appended raises
+ * KOS_ABI_MINOR, once per release, with a line below. sdk/abi of the sources watches over that: `make abi-check` says
+ * what a change adds or breaks, `make abi-update` accepts it.
+ *
+ * Changes:
+ *   1.0  first version; until its release (now: 1.0-rc) it may still change.
  */
 #ifndef KOS_ABI_H
 #define KOS_ABI_H
