@@ -27,6 +27,7 @@ INTEGRATION += tests/integration/agents.py
 INTEGRATION += tests/integration/control.py
 INTEGRATION += tests/integration/bad_input.py
 INTEGRATION += tests/integration/three.py
+INTEGRATION += tests/integration/lora.py
 INTEGRATION += tests/integration/kos_new.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
