@@ -17,11 +17,20 @@ struct kos_bytes {
     size_t len;
 };
 
+/* The function has the name of the struct, which C++ calls hiding its constructor: there the struct is always written
+ * with `struct`. */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 static inline struct kos_bytes kos_bytes(const void *data, size_t len)
 {
     struct kos_bytes b = { (const uint8_t *)data, len };
     return b;
 }
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 static inline struct kos_bytes kos_bytes_str(const char *text)
 {

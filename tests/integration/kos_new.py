@@ -112,17 +112,22 @@ def test_the_policy_that_it_writes_is_good(case):
 
 
 def test_one_carries_a_task(case):
-    """Two nodes that have no transport but the one kos-new wrote, in C++."""
+    """Two nodes that have no transport but the one kos-new wrote, in C++; one of them built it with the headers of an
+    imagined next minor version."""
     sdk = Installed(case)
     sdk.new("--c++", "transport", "wire")
     sdk.make("wire")
     shutil.copy(sdk.path("wire", "wire.so"), case.plugins)
+    following = os.path.join(case.dir, "next")
+    command("python3", os.path.join(SRC, "sdk", "abi", "abi.py"), "next", following, env=clean_environment(KOS_SRCDIR=SRC))
+    command("c++", "-std=c++20", "-D_GNU_SOURCE", "-I", following, "-fPIC", "-fvisibility=hidden", "-shared",
+            "-o", os.path.join(case.plugins, "wire_next.so"), sdk.path("wire", "wire.cc"))
     with open(sdk.path("wire", "wire.klp-policy"), encoding="utf-8") as file:
         wiring = file.read().replace("isolate = true", "isolate = false")
     home, laptop = case.node("home.kai"), case.node("laptop.kai", listen=False)
     home.setting("listen", f'[ "wire://127.0.0.1:{home.port}" ]')
     for node in (home, laptop):
-        node.policy("wire", wiring)
+        node.policy("wire", wiring.replace("wire.so", "wire_next.so" if node is laptop else "wire.so"))
         default = os.path.join(node.dir, "policy.d", "default.klp-policy")
         with open(default, encoding="utf-8") as file:
             text = re.sub(r"    tcp = \{.*?\};\n", "", file.read(), flags=re.S)
@@ -138,6 +143,70 @@ def test_one_carries_a_task(case):
     home.ctl("agent", "add", "same", "--skill", "echo", "--exec", "cat")
     done = laptop.raw("task", "send", "klp://agent.same.home.kai", "--input", "@" + case.path("blob", blob))
     check(done.returncode == 0 and done.stdout == blob, f"700 KiB come back as they went: {done.stderr[:300]}")
+
+
+def blocks(page):
+    """The commands of the page's walk-through, each with the lines that it is said to print."""
+    with open(os.path.join(SRC, "man", page), encoding="utf-8") as file:
+        text = "".join(re.findall(r'^\.\\" walk-through\n\.Bd [^\n]*\n(.*?)^\.Ed', file.read(), re.S | re.M))
+    found = []
+    for line in text.replace(r"\-", "-").replace(r"\e", "\\").splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def test_the_walk_through_of_the_manual(case):
+    """kos-plugin(7) as it is written, typed by somebody who has a node in ~/kos."""
+    sdk = Installed(case)
+    node = case.node("kos.kai")
+    hosted_apart = bool(subprocess.run(["find", BUILD, "-name", "kos-cell", "-type", "f"], capture_output=True, check=True).stdout)
+    env = {**sdk.env, "HOME": case.dir, "plugindir": case.plugins, "KOS_CONFORM": sdk.conform,
+           "PATH": f"{os.path.dirname(sdk.kos_new)}:{BUILD}:{os.environ['PATH']}"}
+    shell = subprocess.Popen(["sh", "-e"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, cwd=sdk.work)
+    case.processes.append(shell)
+    commands = blocks("kos-plugin.7")
+    check(len(commands) >= 10, f"the walk-through is not where it is looked for: {commands}")
+    for line, said in commands:
+        if line == "kosd -i ~/kos":
+            if not hosted_apart:
+                path = os.path.join(node.dir, "policy.d", "greet.klp-policy")
+                with open(path, encoding="utf-8") as file:
+                    text = file.read().replace("isolate = true", "isolate = false")
+                node.policy("greet", text)
+            node.start()
+            continue
+        shell.stdin.write(line + "\necho '--- done'\n")
+        shell.stdin.flush()
+        printed = []
+        while not printed or printed[-1] != "--- done":
+            got = shell.stdout.readline()
+            check(got != "", f"{line}: failed:\n" + "\n".join(printed))
+            printed.append(got.rstrip("\n"))
+        if said:
+            equal(printed[:-1], said, line)
+    row = next((row for row in printed if row.startswith("greet ")), "")
+    check(row.rstrip().endswith("running") or "running" in row, f"the plugin runs: {printed}")
+    shell.stdin.close()
+    equal(shell.wait(), 0, "the shell's status")
+
+
+def test_the_headers_by_themselves(case):
+    """In any order, in C and in C++, and without a word from the compiler."""
+    sdk = Installed(case)
+    cflags = command("pkg-config", "--cflags", "kos-sdk", env=sdk.env).stdout.split()
+    folder = os.path.join(cflags[0][2:], "kos")
+    headers = sorted(os.listdir(folder))
+    check(len(headers) > 12, f"headers: {headers}")
+    everything = "".join(f"#include <kos/{h}>\n" for h in reversed(headers)) + \
+        "int has(const struct kos_host *h);\nint has(const struct kos_host *h) { return KOS_HAS(h, post) ? 1 : 0; }\n"
+    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wundef", "-Wcast-qual", "-Wconversion", "-Werror", "-fsyntax-only"]
+    for compiler, language, standard in (("cc", "c", "c17"), ("c++", "c++", "c++17"), ("c++", "c++", "c++20")):
+        for text in [everything, *(f"#include <kos/{h}>\n" for h in headers if standard != "c++20")]:
+            path = case.path("try." + language.replace("c++", "cc"), text.encode())
+            command(compiler, "-std=" + standard, "-x", language, *strict, *cflags, path)
 
 
 def test_what_it_refuses(case):
