@@ -8,3 +8,4 @@ dist_man_MANS += man/kos-plugin.7 man/kos-tcp.7
 dist_man_MANS += man/kos-lora.7
 dist_man_MANS += man/kos-hnsw.7
 dist_man_MANS += man/kos-http.7
+dist_man_MANS += man/kos-static.7
