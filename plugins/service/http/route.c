@@ -20,7 +20,7 @@ static bool climbs(const char *path, size_t len)
     for (size_t i = 0; i <= len; i++) {
         int c = i < len ? path[i] : '/';
         if (c == '%') {
-            c = hex_value(path[i + 1]) << 4 | hex_value(path[i + 2]);
+            c = 16 * hex_value(path[i + 1]) + hex_value(path[i + 2]);
             i += 2;
         }
         if (c == '/' || c == '\\') {
@@ -56,7 +56,7 @@ int http_target(const char *raw, char *ret_target, size_t cap)
             ret_target[len++] = *p;
             continue;
         }
-        int high = hex_value(p[1]), low = high < 0 ? -1 : hex_value(p[2]), c = high << 4 | low;
+        int high = hex_value(p[1]), low = high < 0 ? -1 : hex_value(p[2]), c = 16 * high + low;
         if (high < 0 || low < 0 || c < ' ' || c == 0x7f)
             return 400;
         if (unreserved(c)) {
