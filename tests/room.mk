@@ -29,5 +29,6 @@ INTEGRATION += tests/integration/bad_input.py
 INTEGRATION += tests/integration/three.py
 INTEGRATION += tests/integration/lora.py
 INTEGRATION += tests/integration/kos_new.py
+INTEGRATION += tests/integration/http_cell.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py

@@ -3,7 +3,7 @@
 EXAMPLE_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/sdk/examples
 EXAMPLE_CPPFLAGS = -D_GNU_SOURCE= -I$(srcdir)/sdk
 EXAMPLES = sdk/examples/transport_loop.la sdk/examples/discovery_file.la sdk/examples/bridge_files.la sdk/examples/handler_ping.la \
-  sdk/examples/vector_brute.la sdk/examples/transport_plain.la sdk/examples/discovery_list.la
+  sdk/examples/vector_brute.la sdk/examples/transport_plain.la sdk/examples/discovery_list.la sdk/examples/bridge_web.la
 check_LTLIBRARIES += $(EXAMPLES)
 sdk_examples_transport_loop_la_SOURCES = sdk/examples/transport_loop.c
 sdk_examples_transport_loop_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
@@ -20,6 +20,10 @@ sdk_examples_discovery_file_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
 sdk_examples_bridge_files_la_SOURCES = sdk/examples/bridge_files.c
 sdk_examples_bridge_files_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 sdk_examples_bridge_files_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
+sdk_examples_bridge_web_la_SOURCES = sdk/examples/bridge_web.c
+sdk_examples_bridge_web_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(SODIUM_CFLAGS)
+sdk_examples_bridge_web_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
+sdk_examples_bridge_web_la_LIBADD = sdk/klp/libklp.la $(SODIUM_LIBS)
 sdk_examples_handler_ping_la_SOURCES = sdk/examples/handler_ping.c
 sdk_examples_handler_ping_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 sdk_examples_handler_ping_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
