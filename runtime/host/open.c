@@ -3,6 +3,7 @@
  * and every failure is said in words. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -286,15 +287,25 @@ static bool split(struct kos_opening *o, const char *rest)
     return true;
 }
 
+/* A name that holds while others come and go is a link of udev's (/dev/serial/by-id/...): links are followed within /dev. */
 static void open_device(struct kos_opening *o, const char *path)
 {
     struct stat st;
+    char real[PATH_MAX];
     snprintf(o->place, sizeof o->place, "%.*s", PLACE - 1, path);
     if (strncmp(path, "/dev/", 5) != 0 || strstr(path, "..") || strlen(path) >= PLACE) {
         answer(o, KOS_E_INVALID, "a device is named device:/dev/NAME");
         return;
     }
-    o->fd = open(path, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW);
+    if (!realpath(path, real)) {
+        answer_errno(o, errno);
+        return;
+    }
+    if (strncmp(real, "/dev/", 5) != 0) {
+        answer(o, KOS_E_INVALID, "the device's name is a link that leads out of /dev");
+        return;
+    }
+    o->fd = open(real, O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW);
     if (o->fd < 0)
         answer_errno(o, errno);
     else if (fstat(o->fd, &st) != 0 || !S_ISCHR(st.st_mode))

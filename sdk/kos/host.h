@@ -72,7 +72,7 @@ struct kos_host {
      *   tcp://HOST:PORT connected (right "connect"; names are resolved, each address is tried)
      *   udp://HOST:PORT bound (right "listen"; with port 0: "connect", for who only dials)
      *   udp-connect://HOST:PORT connected (right "connect"; names are resolved)
-     *   device:/dev/NAME, a character device (right "device")
+     *   device:/dev/NAME, a character device, also /dev/pts/3; a link is followed within /dev (right "device")
      * Port 0 takes a free one; IPv6 as [::1] or [fe80::1%eth0], and for IPv6 only. KOS_E_ADDRESS_USED,
      * KOS_E_UNREACHABLE, KOS_E_TIMEOUT (10 s), KOS_E_NOTFOUND, KOS_E_PERMISSION, KOS_E_DENIED, KOS_E_INVALID,
      * KOS_E_LIMIT (KOS_OPEN_MAX under way). */

@@ -166,13 +166,18 @@ def test_a_modem_that_starts_anew(case):
 
 def test_what_is_no_modem(case):
     node = case.node("home.kai", listen=False, arguments=["--listen", "lora://0x0001"])
-    node.policy("lora", POLICY % ("/dev/kos-no-such-modem", 1, FAST))
-    node.start(ready=False)
-    case.until(lambda: "there is no device /dev/kos-no-such-modem" in node.tail(), "the log says it")
-    node.stop(how=9)
-    node.policy("lora", POLICY % ("/dev/null", 1, FAST.replace('"none"', '"eu868"').replace("8683", "8686")))
-    node.start(ready=False)
-    case.until(lambda: "eu868 has no band for 500000 Hz wide signals at 868600000 Hz" in node.tail(), "what the law says")
+    # The links are every Linux system's own: one leads out of /dev, the other to /dev/null, which is kosd's standard input.
+    for device, settings, said in (("/dev/kos-no-such-modem", FAST, "there is no device /dev/kos-no-such-modem"),
+                                   ("/dev/fd", FAST, "the device's name is a link that leads out of /dev"),
+                                   ("/dev/stdin", FAST, "/dev/stdin is not a serial port"),
+                                   ("/dev/../etc/passwd", FAST, "a device is named device:/dev/NAME"),
+                                   ("/dev/null", FAST.replace('"none"', '"eu868"').replace("8683", "8686"),
+                                    "eu868 has no band for 500000 Hz wide signals at 868600000 Hz")):
+        node.policy("lora", POLICY % (device, 1, settings))
+        node.start(ready=False)
+        equal(node.process.wait(60) != 0, True, f"{device}: a node that hears nothing does not stay")
+        node.process = None
+        has(node.tail(), said)
 
 
 run(globals())
