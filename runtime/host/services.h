@@ -54,7 +54,7 @@ struct kos_hosted {
     uint64_t next_id;                       /* of what the host names: even */
     struct kos_opening *openings;
     struct kos_host_tx *txs, *committing;
-    struct kos_held *held;
+    struct kos_held *held, *held_by_handle;
     struct kos_host_link *links, *endpoints;
     struct kos_host_call *calls;
     uint32_t hung_up;                       /* of the calls */
@@ -159,6 +159,7 @@ void kos_service_tx_verdict(struct kos_services *services, uint64_t tx, uint64_t
 void kos_service_tx_commit(struct kos_services *services, uint64_t tx, uint64_t op);
 void kos_service_tx_abort(struct kos_services *services, uint64_t tx);
 uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle);
+bool kos_held_has(const struct kos_hosted *hosted, uint64_t mesh_handle);
 void kos_txs_drop(struct kos_hosted *hosted);
 size_t kos_txs_count(const struct kos_hosted *hosted);
 /* carrier.c */

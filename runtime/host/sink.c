@@ -34,4 +34,12 @@ static bool outcome(struct kos_sink *sink, uint64_t handle, const char *owner, c
     return true;
 }
 
-const struct kos_sink_ops kos_host_sink_ops = { takes, message, outcome };
+static bool holds(struct kos_sink *sink, uint64_t handle)
+{
+    for (const struct kos_hosted *h = hosting_of(sink)->plugins; h; h = h->next)
+        if (kos_held_has(h, handle) || kos_bridge_holds(h, handle))
+            return true;
+    return false;
+}
+
+const struct kos_sink_ops kos_host_sink_ops = { takes, message, outcome, holds };

@@ -12,6 +12,7 @@ struct kos_host_tx {
     size_t bytes;
     bool committing;
     uint32_t fanned;                    /* messages that a target "*" made */
+    struct kos_held *settled;           /* what it settles */
     struct kos_error error;             /* the first step that cannot be */
     UT_hash_handle hh;
     struct kos_host_tx *prev, *next;    /* of those committing */
@@ -19,7 +20,8 @@ struct kos_host_tx {
 struct kos_held {
     uint64_t id, handle;                /* the plugin's, the mesh's */
     struct kos_host_tx *tx;             /* that settles it */
-    UT_hash_handle hh;
+    struct kos_held *next_settled;      /* by the same transaction */
+    UT_hash_handle hh, by_handle;
 };
 
 uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle)
@@ -28,7 +30,22 @@ uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle)
     held->id = kos_hosted_id(hosted);
     held->handle = mesh_handle;
     HASH_ADD(hh, hosted->held, id, sizeof held->id, held);
+    HASH_ADD(by_handle, hosted->held_by_handle, handle, sizeof held->handle, held);
     return held->id;
+}
+
+bool kos_held_has(const struct kos_hosted *hosted, uint64_t mesh_handle)
+{
+    struct kos_held *held;
+    HASH_FIND(by_handle, hosted->held_by_handle, &mesh_handle, sizeof mesh_handle, held);
+    return held != NULL;
+}
+
+static void held_free(struct kos_hosted *hosted, struct kos_held *held)
+{
+    HASH_DELETE(hh, hosted->held, held);
+    HASH_DELETE(by_handle, hosted->held_by_handle, held);
+    free(held);
 }
 
 static struct kos_host_tx *find(struct kos_hosted *hosted, uint64_t id)
@@ -136,6 +153,7 @@ void kos_service_tx_verdict(struct kos_services *services, uint64_t id, uint64_t
         fail(tx, KOS_E_INVALID, "a verdict is accept, reject with an error below 0, or defer");
     } else if (tx->error.code == KOS_OK) {
         held->tx = tx;
+        LL_PREPEND2(tx->settled, held, next_settled);
         kos_mesh_tx_settle(tx->tx, held->handle, verdict, error, text ? text : "", retry_ms);
     }
 }
@@ -143,15 +161,12 @@ void kos_service_tx_verdict(struct kos_services *services, uint64_t id, uint64_t
 /* What the transaction was to settle is settled, or the plugin's again. */
 static void release_held(struct kos_hosted *hosted, struct kos_host_tx *tx, bool settled)
 {
-    struct kos_held *held, *next;
-    HASH_ITER(hh, hosted->held, held, next) {
-        if (held->tx != tx)
-            continue;
+    while (tx->settled) {
+        struct kos_held *held = tx->settled;
+        LL_DELETE2(tx->settled, held, next_settled);
         held->tx = NULL;
-        if (settled) {
-            HASH_DEL(hosted->held, held);
-            free(held);
-        }
+        if (settled)
+            held_free(hosted, held);
     }
 }
 
@@ -227,10 +242,8 @@ void kos_txs_drop(struct kos_hosted *hosted)
         DL_DELETE(hosted->committing, tx);
     }
     /* The mesh offers again what was not settled (kos_mesh_owner_back, or after a restart). */
-    HASH_ITER(hh, hosted->held, held, next_held) {
-        HASH_DEL(hosted->held, held);
-        free(held);
-    }
+    HASH_ITER(hh, hosted->held, held, next_held)
+        held_free(hosted, held);
 }
 
 size_t kos_txs_count(const struct kos_hosted *hosted)

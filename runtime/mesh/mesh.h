@@ -59,6 +59,8 @@ struct kos_sink_ops {
     void (*message)(struct kos_sink *sink, uint64_t handle, const struct kos_message *message);
     /* `owner`: as given to kos_mesh_tx_send. Returns false when nobody wants to know: the mesh notes it by itself. */
     bool (*outcome)(struct kos_sink *sink, uint64_t handle, const char *owner, const struct kos_outcome *outcome);
+    /* Whether somebody has it and has not settled it. */
+    bool (*holds)(struct kos_sink *sink, uint64_t handle);
 };
 struct kos_sink {
     const struct kos_sink_ops *ops;
@@ -126,8 +128,8 @@ int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32
                            struct kos_error *ret_error);
 void kos_mesh_tx_abort(struct kos_mesh_tx *tx);
 /* An owner that was gone (plugin stopped or reloading) is back: handles not settled are offered again, with again = 1.
- * The mesh does not know which handler took a message, so all open ones come; a sink passes over those that a handler
- * which stayed still holds. Outcomes: those of this owner. */
+ * The mesh does not know which handler took a message: those come that nobody holds (kos_sink_ops.holds). Outcomes: those
+ * of this owner. */
 void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner);
 
 /* ---- from control ---- */

@@ -198,7 +198,7 @@ void mesh_offer_run(struct kos_mesh *mesh)
 void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner)
 {
     for (struct mesh_open *open = mesh->open; open; open = open->hh.next)
-        if (open->state == MESH_OPEN_OFFERED)
+        if (open->state == MESH_OPEN_OFFERED && !mesh->sink->ops->holds(mesh->sink, open->seq << 1))
             mesh_offer_ready(mesh, open);
     struct mesh_entry *entry, *next;
     HASH_ITER(hh, mesh->entries, entry, next)
