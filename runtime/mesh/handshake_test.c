@@ -60,6 +60,46 @@ START_TEST(xx_then_ik)
 }
 END_TEST
 
+/* Discovery tells of a node: it is connected to as long as that is said, and by nobody else's word. */
+START_TEST(found_nodes_are_connected_to)
+{
+    struct net_node *a, *b;
+    char address[64];
+    two(&a, &b);
+    snprintf(address, sizeof address, "mem://%s", b->name);
+    const char *const addresses[] = { "mem://nobody", address, NULL };
+    kos_mesh_found(a->mesh, &b->mesh->self, kos_bytes(NULL, 0), addresses, 60000);
+    net_run(&net, 5000);
+    ck_assert_ptr_nonnull(net_session(a, b));
+    /* It comes back after a cut while it is said, and not after. */
+    net_cut(&net);
+    net_run(&net, 5000);
+    ck_assert_ptr_nonnull(net_session(a, b));
+    kos_mesh_lost(a->mesh, &b->mesh->self);
+    net_cut(&net);
+    net_run(&net, 70000);
+    ck_assert_ptr_null(net_session(a, b));
+    ck_assert_ptr_null(a->mesh->keeps);
+    /* Another identity than the one told of is not taken for it. */
+    struct klp_id other = b->mesh->self;
+    other.b[0] ^= 1;
+    kos_mesh_found(a->mesh, &other, kos_bytes(NULL, 0), addresses + 1, 3000);
+    net_run(&net, 10000);
+    ck_assert_ptr_null(net_session(a, b));
+    /* Nor nonsense, nor this node itself. */
+    const char *const nonsense[] = { "no address", NULL }, *const none[] = { NULL };
+    kos_mesh_found(a->mesh, NULL, kos_bytes(NULL, 0), nonsense, 60000);
+    kos_mesh_found(a->mesh, NULL, kos_bytes_str("{}"), none, 60000);
+    kos_mesh_found(a->mesh, &a->mesh->self, kos_bytes(NULL, 0), addresses, 60000);
+    ck_assert_ptr_null(a->mesh->keeps);
+    /* An address without an id: whoever answers. */
+    kos_mesh_found(a->mesh, NULL, kos_bytes(NULL, 0), addresses + 1, 60000);
+    net_run(&net, 1000);
+    ck_assert_ptr_nonnull(net_session(a, b));
+    net_fini(&net);
+}
+END_TEST
+
 START_TEST(ik_after_restart_of_either_side)
 {
     struct net_node *a, *b;
@@ -426,7 +466,7 @@ START_TEST(disconnect_is_for_good)
 }
 END_TEST
 
-TESTS("mesh/handshake", xx_then_ik, ik_after_restart_of_either_side, ik_refused_falls_back_to_xx, logs_that_grew,
+TESTS("mesh/handshake", xx_then_ik, found_nodes_are_connected_to, ik_after_restart_of_either_side, ik_refused_falls_back_to_xx, logs_that_grew,
       bytes_split_at_every_position, altered_byte_costs_a_link_at_most, blocked_peer_learns_nothing,
       blocking_ends_an_open_session, oneself_is_refused, another_identity_answers, identity_behind_an_address_changes,
       nobody_there, silence_times_out, garbage_is_not_spoken_with, half_open_links_are_bounded, simultaneous_connects,
