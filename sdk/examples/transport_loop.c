@@ -62,6 +62,10 @@ static void down(struct loop *l, struct end *e, int32_t status, const char *text
 static void listen_on(void *self, uint64_t id, const char *address)
 {
     struct loop *l = self;
+    if (strncmp(address, "loop://", 7) != 0) {
+        l->events->endpoint_down(l->host, id, KOS_E_INVALID, "an address here is loop://NAME");
+        return;
+    }
     for (size_t i = 0; i < ENDPOINTS_MAX && strlen(address) < NAME_MAX_BYTES; i++) {
         if (l->endpoints[i].id && strcmp(l->endpoints[i].name, address) == 0) {
             l->events->endpoint_down(l->host, id, KOS_E_ADDRESS_USED, "another endpoint has this name");

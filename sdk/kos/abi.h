@@ -17,6 +17,9 @@
  *    So events cross: an id may still be named by one side after the other has ended it; that is ignored.
  *  - Thread: every member of every table is called on, and may be called from, the plugin's loop thread only. The one
  *    exception is kos_host.post. A plugin may have threads of its own.
+ *  - A call into a plugin returns soon: what takes longer than some milliseconds is for a thread of its own. A plugin
+ *    never ends its process, and leaves alone what belongs to the whole of it: signals, the working directory, umask,
+ *    locale, environment, the standard descriptors.
  *  - Ids of operations, timers, transactions and runs are chosen by who submits them: unique among those of that plugin
  *    and kind which are not yet completed. 0 is never an id.
  *  - Strings are UTF-8 and NUL-terminated; times named _ms are Unix milliseconds where they are points, milliseconds
