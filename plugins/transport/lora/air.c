@@ -102,6 +102,18 @@ static void tell_used_up(struct lora *lora, uint64_t wait_ms)
         lora->control->event(lora->host, "airtime_used_up", kos_bytes_str(detail));
 }
 
+static bool half_free(const struct lora *lora, const struct lora_budget *budget)
+{
+    return budget->limit_us == 0 || lora_budget_used_us(budget, lora_mono_ms(lora)) <= budget->limit_us / 2;
+}
+
+/* Told again when half of it had come back: at the limit every frame waits, and that is one story. */
+static void look_recovered(struct lora *lora)
+{
+    if (lora->told_used_up && half_free(lora, &lora->hour) && half_free(lora, &lora->dwell))
+        lora->told_used_up = false;
+}
+
 /* Gives back what is owed and affordable; returns how long until more can be. */
 static uint64_t give_credit(struct lora *lora)
 {
@@ -129,14 +141,13 @@ void lora_air_run(struct lora *lora)
 {
     if (lora->modem.state != MODEM_ONLINE || !lora->keep_known)
         return;
+    look_recovered(lora);
     uint64_t wait = give_credit(lora), now = lora_mono_ms(lora), mine = 0;
     if (lora->in_air)
         return; /* TIMER_AIR waits for the end of that frame, and comes here */
     struct lora_link *link = next_link(lora);
-    if (!link && wait == UINT64_MAX) {
-        lora->told_used_up = false;
+    if (!link && wait == UINT64_MAX)
         return;
-    }
     if (link) {
         uint64_t us = lora_frame_airtime_us(&lora->radio, (uint32_t)(LORA_HEADER + link->out.first->len));
         mine = lora_air_wait_ms(lora, us);
@@ -145,8 +156,6 @@ void lora_air_run(struct lora *lora)
         else if (now < lora->quiet_until_ms)
             mine = lora->quiet_until_ms - now;
         if (mine == 0) {
-            if (wait == UINT64_MAX)
-                lora->told_used_up = false;
             transmit(lora, link);
             return;
         }

@@ -40,7 +40,8 @@ void lora_keep_read(struct lora *lora)
 static size_t snapshot(const struct lora *lora, uint8_t *out)
 {
     const struct lora_budget *budget = &lora->hour;
-    uint64_t now = lora_mono_ms(lora), slot_ms = budget->window_ms / (SLOTS / 2) + 1, used[SLOTS] = { 0 }, young[SLOTS] = { 0 };
+    uint64_t now = lora_mono_ms(lora), slot_ms = budget->window_ms / (SLOTS / 2) + 1;
+    uint64_t used[SLOTS] = { 0 }, young[SLOTS] = { 0 };
     size_t len = HEAD_BYTES;
     put_number(out, (uint64_t)lora->host->now_ms(lora->host), HEAD_BYTES);
     for (size_t i = 0; i < BUDGET_RING; i++) {

@@ -36,8 +36,9 @@ enum {
     LORA_STEP_MS = 2000,             /* the modem's time for an answer */
     LORA_DETECT_MS = 1000,           /* between two tries to find it: opening the port restarts many boards */
     LORA_DETECT_TRIES = 8,
-    LORA_READY_MARGIN_MS = 3000,     /* after a frame's airtime: a modem waits for a free channel too */
-    LORA_READY_ASKS = 10,
+    LORA_READY_MARGIN_MS = 250,      /* after a frame's airtime the modem is asked: most firmware is busy until then */
+    LORA_READY_ASKS = 10,            /* without an answer */
+    LORA_READY_MAX_MS = 300000,      /* answers that it is not: a modem waits for a free channel, but not for ever */
     LORA_BACKOFF_MS = 1000,
     LORA_BACKOFF_MAX_MS = 60000,
     LORA_OUT_BYTES = 4096,

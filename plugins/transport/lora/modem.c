@@ -366,8 +366,12 @@ static void frame(struct lora *lora, const struct kiss_decoder *d)
             fail(lora, KOS_E_CLOSED, "the modem at %s started anew (reset or power loss)", lora->device);
         break;
     case KISS_READY:
-        if (modem->state == MODEM_ONLINE && lora->in_air && d->len == 1 && d->data[0] == 1)
+        if (modem->state != MODEM_ONLINE || !lora->in_air || d->len != 1)
+            break;
+        if (d->data[0] == 1)
             lora_air_over(lora);
+        else if (lora_mono_ms(lora) < lora->air_began_ms + LORA_READY_MAX_MS)
+            lora->air_asks = 0;
         break;
     case KISS_DATA:
         if (modem->state == MODEM_ONLINE) {

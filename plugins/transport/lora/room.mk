@@ -11,8 +11,10 @@ plugins_transport_lora_lora_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 
 if HAVE_CHECK
 LORA_TEST_CPPFLAGS = -D_GNU_SOURCE= -I$(srcdir)/sdk -I$(srcdir)/tests $(CHECK_CFLAGS)
-check_PROGRAMS += plugins/transport/lora/airtime_test plugins/transport/lora/kiss_test plugins/transport/lora/lora_test
-TESTS += plugins/transport/lora/airtime_test plugins/transport/lora/kiss_test plugins/transport/lora/lora_test
+check_PROGRAMS += plugins/transport/lora/airtime_test plugins/transport/lora/kiss_test \
+  plugins/transport/lora/lora_test plugins/transport/lora/modem_test
+TESTS += plugins/transport/lora/airtime_test plugins/transport/lora/kiss_test \
+  plugins/transport/lora/lora_test plugins/transport/lora/modem_test
 plugins_transport_lora_airtime_test_SOURCES = plugins/transport/lora/airtime_test.c plugins/transport/lora/airtime.c \
   plugins/transport/lora/region.c
 plugins_transport_lora_airtime_test_CPPFLAGS = $(LORA_TEST_CPPFLAGS)
@@ -20,9 +22,15 @@ plugins_transport_lora_airtime_test_LDADD = $(CHECK_LIBS)
 plugins_transport_lora_kiss_test_SOURCES = plugins/transport/lora/kiss_test.c plugins/transport/lora/kiss.c
 plugins_transport_lora_kiss_test_CPPFLAGS = $(LORA_TEST_CPPFLAGS)
 plugins_transport_lora_kiss_test_LDADD = $(CHECK_LIBS)
-plugins_transport_lora_lora_test_SOURCES = plugins/transport/lora/lora_test.c $(plugins_transport_lora_lora_la_SOURCES) \
+LORA_TESTING = plugins/transport/lora/lora_testing.c plugins/transport/lora/lora_testing.h $(plugins_transport_lora_lora_la_SOURCES) \
   sdk/examples/poll_host.c sdk/examples/poll_host.h
-plugins_transport_lora_lora_test_CPPFLAGS = $(LORA_TEST_CPPFLAGS) -DRADIO_SIM='"$(abs_builddir)/tests/radio/kos-radio-sim"'
+LORA_TESTING_CPPFLAGS = $(LORA_TEST_CPPFLAGS) -DRADIO_SIM='"$(abs_builddir)/tests/radio/kos-radio-sim"'
+plugins_transport_lora_lora_test_SOURCES = plugins/transport/lora/lora_test.c $(LORA_TESTING)
+plugins_transport_lora_lora_test_CPPFLAGS = $(LORA_TESTING_CPPFLAGS)
 plugins_transport_lora_lora_test_LDADD = $(CHECK_LIBS)
 EXTRA_plugins_transport_lora_lora_test_DEPENDENCIES = tests/radio/kos-radio-sim$(EXEEXT)
+plugins_transport_lora_modem_test_SOURCES = plugins/transport/lora/modem_test.c $(LORA_TESTING)
+plugins_transport_lora_modem_test_CPPFLAGS = $(LORA_TESTING_CPPFLAGS)
+plugins_transport_lora_modem_test_LDADD = $(CHECK_LIBS)
+EXTRA_plugins_transport_lora_modem_test_DEPENDENCIES = tests/radio/kos-radio-sim$(EXEEXT)
 endif
