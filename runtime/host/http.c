@@ -171,12 +171,12 @@ void kos_service_http_request(struct kos_services *services, uint64_t request, c
     struct kos_http_prefix *p = prefix_find(hosting, prefix);
     struct kos_http_request *r;
     HASH_FIND(by_service, hosting->http_requests, &request, sizeof request, r);
-    if (r || !p) {
-        kos_hosted_broke(service, "handed over request %" PRIu64 ", which %s", request,
-                         r ? "is open already" : "belongs to no prefix it was told of");
+    if (r) {
+        kos_hosted_broke(service, "handed over request %" PRIu64 ", which is open already", request);
         return;
     }
-    if (p->user->state != KOS_HOSTED_RUNNING || HASH_COUNT(p->user->http_requests) >= REQUESTS_MAX) {
+    /* A prefix given up is no broken rule: the request may have been on its way when the service was told. */
+    if (!p || p->user->state != KOS_HOSTED_RUNNING || HASH_COUNT(p->user->http_requests) >= REQUESTS_MAX) {
         answer(service, request, 503, "the plugin that serves this is not there at the moment\n");
         return;
     }

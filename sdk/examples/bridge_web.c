@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A bridge: web hooks. `POST /hook/TYPE` with a JSON object becomes a message TYPE to `target`, and is answered 202 only
- * when it is durable; what a policy maps here is POSTed to the URL that the map names. Who calls is not asked: the HTTP
- * service listens on this machine alone, unless a reverse proxy that knows its callers stands before it.
+ * A bridge: web hooks. `POST /hook/TYPE` with a JSON object becomes a message TYPE to `target`, and is answered 202
+ * only when it is durable; what a policy maps here is POSTed to the URL that the map names. Who calls is not asked:
+ * the HTTP service listens on this machine alone, unless a reverse proxy that knows its callers stands before it.
  */
 #include <klp/json.h>
 #include <kos/bridge.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-enum { BODY_MAX = 256 << 10, ANSWER_MAX = 64 << 10, DELIVERIES_MAX = 64, TEXT_MAX = 600, ID_TEXT = 2 * KOS_ID_BYTES + 1 };
+enum { BODY_MAX = 256 << 10, ANSWER_MAX = 64 << 10, DELIVERIES_MAX = 64, TEXT_MAX = 600 };
 #define SERVE UINT64_MAX        /* an operation; those of inject have the number of their request */
 
 struct web {
@@ -147,7 +147,8 @@ static void completed(void *self, uint64_t op, int32_t status, struct kos_bytes 
         answer(w, op, http_status(status), status == KOS_E_EXISTS ? KOS_OK : status, text);
     } else if (status < 0) {
         char line[KOS_LOG_TEXT_MAX];
-        snprintf(line, sizeof line, "hooks are not served at %.100s: %.300s", w->path, *text ? text : kos_error_text(status));
+        snprintf(line, sizeof line, "hooks are not served at %.100s: %.300s", w->path,
+                 *text ? text : kos_error_text(status));
         w->host->log(w->host, KOS_ERROR, line);
     }
 }
@@ -157,8 +158,10 @@ static void completed(void *self, uint64_t op, int32_t status, struct kos_bytes 
 static void deliver(void *self, uint64_t op, const struct kos_message *m, const char *destination)
 {
     struct web *w = self;
-    char id[ID_TEXT];
-    struct kos_http_header headers[] = { { "content-type", "application/json" }, { "idempotency-key", id }, { "x-kos-type", m->type } };
+    char id[2 * KOS_ID_BYTES + 1];
+    struct kos_http_header headers[] = { { "content-type", "application/json" },
+                                         { "idempotency-key", id },
+                                         { "x-kos-type", m->type } };
     struct kos_http_message post = { .size = sizeof post,
                                      .method = "POST",
                                      .url = destination,
@@ -201,8 +204,9 @@ static int32_t init(const struct kos_host *host, const struct kos_conf *conf, vo
     const struct kos_bridge_host *bridge = host->feature(host, KOS_BRIDGE_HOST);
     const struct kos_http *http = host->feature(host, KOS_HTTP);
     if (!bridge || !http)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "web hooks need a plugin that serves HTTP, such as http.so, beside "
-                                                      "them in the policy");
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED,
+                        "web hooks need a plugin that serves HTTP, such as http.so, beside "
+                        "them in the policy");
     struct web *w = calloc(1, sizeof *w);
     if (!w)
         return kos_fail(ret_error, KOS_E_NOMEM, "there is no memory for the web bridge");

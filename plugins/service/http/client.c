@@ -1,56 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The client: libcurl's multi interface on the thread's event base. Names are resolved by evdns on the same base, not by
- * libcurl: its resolver threads cannot be ended, and a stop must not wait for a name server. */
-#include "http.h"
+ * The client: libcurl's multi interface on the thread's event base. */
+#include "client.h"
 
-#include <curl/curl.h>
-#include <event2/dns.h>
-#include <event2/event.h>
-#include <event2/util.h>
 #include <jansson.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { ADDRESSES_MAX = 8, NAME_MAX_BYTES = 256 };
-
-/* A question to evdns. It is answered also after it was cancelled, when the fetch is gone. */
-struct lookup {
-    struct http_client *client;
-    struct fetch *fetch;
-    struct evdns_getaddrinfo_request *request;
-    struct lookup *prev, *next;
-};
-
-struct fetch {
-    uint64_t id;
-    struct http_client *client;
-    struct http_note *note;          /* the request, and in the end the response */
-    CURL *easy;                      /* in the multi handle once its addresses are known */
-    struct curl_slist *headers, *addresses;
-    struct lookup *lookup;
-    struct event *timeout;
-    char name[NAME_MAX_BYTES], port[8], why[CURL_ERROR_SIZE];
-    bool added, denied, too_long, no_memory;
-    struct kos_http_header got[HTTP_HEADERS_MAX];
-    uint32_t got_count;
-    size_t got_bytes, body_len, body_cap;
-    uint8_t *body;
-    UT_hash_handle hh;
-};
-
-struct http_client {
-    struct http_net *net;
-    CURLM *multi;
-    struct evdns_base *dns;          /* made when the first name is to be resolved */
-    struct timespec dns_read;        /* resolv.conf as of then */
-    struct event *timer;
-    struct fetch *fetches;
-    struct lookup *lookups;
-    uint64_t done, failed;
-};
 
 /* ---- the end of a fetch ---- */
 
@@ -63,7 +15,7 @@ static void clear_got(struct fetch *f)
 }
 
 /* Not from within a callback of libcurl. */
-static void finish(struct fetch *f, int32_t status, const char *why, struct http_parcel *parcel)
+void http_fetch_finish(struct fetch *f, int32_t status, const char *why, struct http_parcel *parcel)
 {
     struct http_client *client = f->client;
     struct http_note *note = f->note;
@@ -115,16 +67,16 @@ static void transferred(struct fetch *f, CURLcode code)
     const char *url = f->note->parcel->message.url;
     if (f->denied) {
         snprintf(why, sizeof why, "%.200s leads to this machine or its network: fetch_private = true allows that", url);
-        finish(f, KOS_E_DENIED, why, NULL);
+        http_fetch_finish(f, KOS_E_DENIED, why, NULL);
     } else if (f->too_long) {
         snprintf(why, sizeof why, "the answer of %.120s is above %llu bytes, or its head above %d bytes or headers",
                  f->name, (unsigned long long)f->note->body_max, HTTP_RESPONSE_HEAD_MAX);
-        finish(f, KOS_E_LIMIT, why, NULL);
+        http_fetch_finish(f, KOS_E_LIMIT, why, NULL);
     } else if (f->no_memory) {
-        finish(f, KOS_E_NOMEM, "out of memory while the answer was read", NULL);
+        http_fetch_finish(f, KOS_E_NOMEM, "out of memory while the answer was read", NULL);
     } else if (code != CURLE_OK) {
         snprintf(why, sizeof why, "%.200s: %s", url, *f->why ? f->why : curl_easy_strerror(code));
-        finish(f, status_of(code), why, NULL);
+        http_fetch_finish(f, status_of(code), why, NULL);
     } else {
         curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
         struct kos_http_message m = { .size = sizeof m,
@@ -134,7 +86,7 @@ static void transferred(struct fetch *f, CURLcode code)
                                       .header_count = f->got_count,
                                       .body = kos_bytes(f->body, f->body_len) };
         struct http_parcel *parcel = http_parcel_new(&m);
-        finish(f, parcel ? KOS_OK : KOS_E_NOMEM, "out of memory", parcel);
+        http_fetch_finish(f, parcel ? KOS_OK : KOS_E_NOMEM, "out of memory", parcel);
     }
 }
 
@@ -236,7 +188,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *as
         event_free(event);
     event = NULL;
     if (what != CURL_POLL_REMOVE) {
-        short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
+        short events =
+            (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
         event = event_new(client->net->base, fd, events, on_socket_event, client);
         if (!event || event_add(event, NULL) != 0)
             return -1;
@@ -267,107 +220,14 @@ static void on_timer(evutil_socket_t fd, short events, void *arg)
     collect(client);
 }
 
-/* ---- names ---- */
-
-static struct evdns_base *dns_base(struct http_client *client)
-{
-    struct stat now;
-    bool known = stat("/etc/resolv.conf", &now) == 0;
-    bool changed = known && memcmp(&now.st_mtim, &client->dns_read, sizeof client->dns_read) != 0;
-    if (!client->dns)
-        client->dns = evdns_base_new(client->net->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
-                                                            EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    else if (changed) {
-        evdns_base_clear_nameservers_and_suspend(client->dns);
-        evdns_base_resolv_conf_parse(client->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
-        evdns_base_resume(client->dns);
-    }
-    if (known)
-        client->dns_read = now.st_mtim;
-    return client->dns;
-}
-
-static void go(struct fetch *f)
+void http_fetch_go(struct fetch *f)
 {
     curl_easy_setopt(f->easy, CURLOPT_RESOLVE, f->addresses);
     CURLMcode code = curl_multi_add_handle(f->client->multi, f->easy);
     if (code == CURLM_OK)
         f->added = true;
     else
-        finish(f, KOS_E_NOMEM, curl_multi_strerror(code), NULL);
-}
-
-/* "NAME:PORT:ADDRESS,ADDRESS" is how libcurl takes addresses for a name. */
-static void pin(struct fetch *f, const struct evutil_addrinfo *found)
-{
-    char line[NAME_MAX_BYTES + 16 + ADDRESSES_MAX * 50];
-    int at = snprintf(line, sizeof line, "%s:%s:", f->name, f->port), count = 0;
-    for (const struct evutil_addrinfo *a = found; a && count < ADDRESSES_MAX; a = a->ai_next) {
-        char text[NI_MAXHOST];
-        if (getnameinfo(a->ai_addr, (socklen_t)a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0 ||
-            strlen(text) > 46)
-            continue;
-        at += snprintf(line + at, sizeof line - (size_t)at, a->ai_family == AF_INET6 ? "%s[%s]" : "%s%s",
-                       count++ ? "," : "", text);
-    }
-    f->addresses = curl_slist_append(NULL, line);
-}
-
-static void on_resolved(int result, struct evutil_addrinfo *found, void *arg)
-{
-    struct lookup *lookup = arg;
-    struct fetch *f = lookup->fetch;
-    char why[HTTP_WHY];
-    DL_DELETE(lookup->client->lookups, lookup);
-    free(lookup);
-    if (f)
-        f->lookup = NULL;
-    if (f && result == 0 && found) {
-        pin(f, found);
-        go(f);
-    } else if (f) {
-        snprintf(why, sizeof why, "the name %.120s cannot be resolved: %s", f->name, evutil_gai_strerror(result));
-        finish(f, KOS_E_UNREACHABLE, why, NULL);
-    }
-    if (found)
-        evutil_freeaddrinfo(found);
-}
-
-static void ask(struct fetch *f)
-{
-    struct evutil_addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-    struct http_client *client = f->client;
-    struct lookup *lookup = calloc(1, sizeof *lookup), *l;
-    if (!lookup) {
-        finish(f, KOS_E_NOMEM, "out of memory", NULL);
-        return;
-    }
-    lookup->client = client;
-    lookup->fetch = f;
-    f->lookup = lookup;
-    DL_APPEND(client->lookups, lookup);
-    struct evdns_getaddrinfo_request *request =
-        evdns_getaddrinfo(client->dns, f->name, f->port, &hints, on_resolved, lookup);
-    DL_FOREACH(client->lookups, l) /* it may be over already, and gone */
-        if (l == lookup)
-            l->request = request;
-}
-
-static void resolve(struct fetch *f)
-{
-    unsigned char address[sizeof(struct in6_addr)];
-    char line[NAME_MAX_BYTES + 64];
-    if (*f->name == '[' || evutil_inet_pton(AF_INET, f->name, address) == 1) {
-        go(f);
-    } else if (strcasecmp(f->name, "localhost") == 0) { /* RFC 6761, 6.3 */
-        snprintf(line, sizeof line, "%s:%s:127.0.0.1,[::1]", f->name, f->port);
-        f->addresses = curl_slist_append(NULL, line);
-        go(f);
-    } else if (!dns_base(f->client)) {
-        finish(f, KOS_E_UNREACHABLE, "no names can be resolved: /etc/resolv.conf cannot be used", NULL);
-    } else {
-        ask(f);
-    }
+        http_fetch_finish(f, KOS_E_NOMEM, curl_multi_strerror(code), NULL);
 }
 
 /* ---- the beginning of a fetch ---- */
@@ -470,7 +330,7 @@ static void on_timeout(evutil_socket_t fd, short events, void *arg)
     (void)events;
     snprintf(why, sizeof why, "no whole answer from %.120s within %llu ms", f->name,
              (unsigned long long)f->note->timeout_ms);
-    finish(f, KOS_E_TIMEOUT, why, NULL);
+    http_fetch_finish(f, KOS_E_TIMEOUT, why, NULL);
 }
 
 static void refuse(struct http_client *client, struct http_note *note, int32_t status, const char *why)
@@ -514,13 +374,13 @@ static void fetch(struct http_client *client, struct http_note *note)
     f->easy = curl_easy_init();
     f->timeout = event_new(client->net->base, -1, 0, on_timeout, f);
     if (!f->easy || !f->timeout || event_add(f->timeout, &timeout) != 0)
-        finish(f, KOS_E_NOMEM, "out of memory", NULL);
+        http_fetch_finish(f, KOS_E_NOMEM, "out of memory", NULL);
     else if (!understand(f, note->parcel->message.url, why, sizeof why))
-        finish(f, KOS_E_INVALID, why, NULL);
+        http_fetch_finish(f, KOS_E_INVALID, why, NULL);
     else if (!set_up(f, &note->parcel->message))
-        finish(f, KOS_E_INVALID, "libcurl does not take this request", NULL);
+        http_fetch_finish(f, KOS_E_INVALID, "libcurl does not take this request", NULL);
     else
-        resolve(f);
+        http_resolve(f);
 }
 
 void http_client_note(struct http_client *client, struct http_note *note)
@@ -532,7 +392,7 @@ void http_client_note(struct http_client *client, struct http_note *note)
     }
     HASH_FIND(hh, client->fetches, &note->id, sizeof note->id, f);
     if (f)
-        finish(f, KOS_E_CANCELLED, "cancelled", NULL);
+        http_fetch_finish(f, KOS_E_CANCELLED, "cancelled", NULL);
     http_note_free(note);
 }
 
@@ -542,7 +402,7 @@ void http_client_stop(struct http_client *client)
 {
     struct fetch *f, *next;
     HASH_ITER(hh, client->fetches, f, next)
-        finish(f, KOS_E_CANCELLED, "the HTTP service stops", NULL);
+        http_fetch_finish(f, KOS_E_CANCELLED, "the HTTP service stops", NULL);
 }
 
 bool http_client_quiet(const struct http_client *client)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The bytes of a request, one at a time: RFC 9112 without its leniences. evhttp takes bare line feeds, NUL, blanks before
- * a colon, folded lines, "0x" in chunk sizes, and both a length and a transfer coding; here none of it passes. */
+ * The bytes of a request, one at a time: RFC 9112 without its leniences. evhttp takes bare line feeds, NUL, blanks
+ * before a colon, folded lines, "0x" in chunk sizes, and both a length and a transfer coding; here none of it
+ * passes. */
 #include "http.h"
 
 enum {
@@ -144,7 +145,8 @@ static int value_end(struct http_guard *guard)
 
 static int head_end(struct http_guard *guard)
 {
-    if ((guard->chunked && guard->sized) || (!guard->http10 && guard->hosts == 0) || (guard->head_method && guard->left))
+    if ((guard->chunked && guard->sized) || (!guard->http10 && guard->hosts == 0) ||
+        (guard->head_method && guard->left))
         return 400;
     if (guard->left > guard->body_max)
         return 413;
@@ -205,11 +207,6 @@ static int head_byte(struct http_guard *guard, uint8_t c)
     }
 }
 
-static int hex_value(uint8_t c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Extensions and trailers are allowed by the RFC, needed by nobody, and read differently everywhere: refused. */
 static int chunk_byte(struct http_guard *guard, uint8_t c)
 {
@@ -219,9 +216,9 @@ static int chunk_byte(struct http_guard *guard, uint8_t c)
             guard->state = SIZE_LF;
             return 0;
         }
-        if (hex_value(c) < 0 || ++guard->field > 15)
+        if (http_hex(c) < 0 || ++guard->field > 15)
             return 400;
-        guard->left = guard->left << 4 | (uint64_t)hex_value(c);
+        guard->left = guard->left << 4 | (uint64_t)http_hex(c);
         return guard->left > guard->body_max - guard->body ? 413 : 0;
     case SIZE_LF:
         guard->body += guard->left;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Private to service/http. Two threads: the host's loop (plugin.c, control.c) and one that serves and fetches (net.c,
- * server.c, client.c). Nothing is shared between them but two queues of notes (note.c); message.c, guard.c, route.c and
- * address.c are functions on bytes. */
+ * server.c, connection.c, client.c, resolve.c). Nothing is shared between them but two queues of notes (note.c);
+ * message.c, guard.c, route.c and address.c are functions on bytes. */
 #ifndef KOS_SERVICE_HTTP_H
 #define KOS_SERVICE_HTTP_H
 
@@ -98,6 +98,7 @@ const char *http_status_text(int status);
 /* The request target as routes and users see it: what need not be escaped is not, hex digits are upper case. 0, 400 or
  * 414. */
 int http_target(const char *raw, char *ret_target, size_t cap);
+int http_hex(int c);                 /* the value of a hex digit; -1: it is none */
 bool http_prefix_valid(const char *prefix, char *ret_why, size_t cap);
 /* /a: /a and what is below /a/; /a/: what is below /a/. */
 bool http_prefix_fits(const char *prefix, const char *target);

@@ -43,7 +43,8 @@ static struct {
 
 /* ---- the host's side ---- */
 
-static void on_request(const struct kos_host *host, uint64_t request, const char *prefix, const struct kos_http_message *m)
+static void on_request(const struct kos_host *host, uint64_t request, const char *prefix,
+                       const struct kos_http_message *m)
 {
     (void)host;
     ck_assert_uint_lt(t.wanted_count, WANTED);
@@ -131,8 +132,8 @@ static const struct poll_host_hooks hooks = { .feature = feature, .log = on_log,
 
 /* ---- users ---- */
 
-static void answer(uint64_t request, int status, const struct kos_http_header *headers, uint32_t count, const char *body,
-                   size_t len)
+static void answer(uint64_t request, int status, const struct kos_http_header *headers, uint32_t count,
+                   const char *body, size_t len)
 {
     struct kos_http_message m = { .size = sizeof m,
                                   .status = status,
@@ -298,8 +299,8 @@ START_TEST(test_methods)
     char request[256], expected[128];
     begin(NULL);
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        snprintf(request, sizeof request, "%s /a/%%7eb?c=d HTTP/1.1\r\n" END "X-Tag: 1\r\nContent-Length: 3\r\nx-TAG: 2\r\n\r\nxyz",
-                 methods[i]);
+        snprintf(request, sizeof request,
+                 "%s /a/%%7eb?c=d HTTP/1.1\r\n" END "X-Tag: 1\r\nContent-Length: 3\r\nx-TAG: 2\r\n\r\nxyz", methods[i]);
         snprintf(expected, sizeof expected, "%s|/a/~b?c=d|/|3|[1][2]|xyz", methods[i]);
         ask(request, strlen(request));
         ck_assert_int_eq(status_of(got), 200);
@@ -416,13 +417,15 @@ START_TEST(test_hostile)
     char request[32000];
     begin(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        ck_assert_msg(status_of(ask(cases[i].bytes, strlen(cases[i].bytes))) == cases[i].status, "%s: %s", cases[i].bytes, got);
+        ck_assert_msg(status_of(ask(cases[i].bytes, strlen(cases[i].bytes))) == cases[i].status, "%s: %s",
+                      cases[i].bytes, got);
     int n = snprintf(request, sizeof request, "GET /%09000d HTTP/1.1\r\n" END "\r\n", 0);
     ck_assert_int_eq(status_of(ask(request, (size_t)n)), 414);
     n = snprintf(request, sizeof request, "GET / HTTP/1.1\r\n" END "X: %020000d\r\n\r\n", 0);
     ck_assert_int_eq(status_of(ask(request, (size_t)n)), 431);
     /* A smuggled request is never seen: the connection ends with the refusal. */
-    ASK("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n");
+    ASK("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        "GET /smuggled HTTP/1.1\r\n\r\n");
     ck_assert_int_eq(status_of(got), 400);
     ck_assert(!strstr(got + 1, "HTTP/1."));
     ck_assert_int_eq(status_of(ASK("GET / HTTP/1.1\r\n" END "\r\n")), 200);
@@ -572,7 +575,8 @@ START_TEST(test_memory)
     begin(tight);
     serve("/store", 600000, KOS_OK);
     memset(body, 'x', sizeof body);
-    int n = snprintf(head, sizeof head, "POST /store HTTP/1.1\r\n" END "Content-Length: %d\r\n\r\n", (int)sizeof body + 1);
+    int n =
+        snprintf(head, sizeof head, "POST /store HTTP/1.1\r\n" END "Content-Length: %d\r\n\r\n", (int)sizeof body + 1);
     for (size_t i = 0; i < 3; i++) { /* all but the last byte of each */
         fds[i] = dial();
         put(fds[i], head, (size_t)n);
@@ -665,7 +669,9 @@ START_TEST(test_fetch)
     ck_assert_int_eq(t.http_status, 200);
     ck_assert_str_eq(t.response_body, "GET|/a?b|/|0||");
     ck_assert_str_eq(t.response_tag, "two");
-    fetch(url, (struct kos_http_message){ .method = "POST", .body = kos_bytes_str("hello"), .headers = headers, .header_count = 2 },
+    fetch(url,
+          (struct kos_http_message){
+              .method = "POST", .body = kos_bytes_str("hello"), .headers = headers, .header_count = 2 },
           1000, 5000);
     ck_assert_str_eq(t.response_body, "POST|/a?b|/|5|[mine][]|hello");
     static const char *const methods[] = { "PUT", "DELETE", "PATCH", "OPTIONS", "GET" };
@@ -729,7 +735,8 @@ START_TEST(test_fetch_private)
     static const char *const closed[] = { "listen=127.0.0.1:0", NULL };
     char url[128];
     begin(closed);
-    static const char *const names[] = { "127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433" };
+    static const char *const names[] = { "127.0.0.1",          "localhost", "127.1",     "0x7f000001",
+                                         "[::ffff:127.0.0.1]", "0.0.0.0",   "2130706433" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(url, sizeof url, "http://%s:%d/a", names[i], t.port);
         fetch(url, NOTHING, 1000, 5000);
@@ -780,5 +787,6 @@ START_TEST(test_fetch_order_cancel)
 }
 END_TEST
 
-TESTS("plugins/service/http", test_methods, test_keep_alive, test_routes, test_hostile, test_mutated, test_users, test_slow,
-      test_full, test_memory, test_stop, test_life, test_fetch, test_fetch_fails, test_fetch_private, test_fetch_order_cancel)
+TESTS("plugins/service/http", test_methods, test_keep_alive, test_routes, test_hostile, test_mutated, test_users,
+      test_slow, test_full, test_memory, test_stop, test_life, test_fetch, test_fetch_fails, test_fetch_private,
+      test_fetch_order_cancel)

@@ -35,7 +35,8 @@ START_TEST(test_guard_good)
     ck_assert_int_eq(V("GET / HTTP/1.0\r\n\r\n"), 0);
     ck_assert_int_eq(V("POST /a?b HTTP/1.1\r\nhOST:a\r\ncontent-LENGTH:\t3 \r\n\r\nabc"), 0);
     ck_assert_int_eq(V("POST /a HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nab"), -1);
-    ck_assert_int_eq(V("POST /a HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\n"), 0);
+    ck_assert_int_eq(
+        V("POST /a HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\n"), 0);
     ck_assert_int_eq(V("POST /a HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"), -1);
     ck_assert_int_eq(V("HEAD / HTTP/1.1\r\n" H "Content-Length: 0\r\nX: \xc3\xa4\r\nY:\r\n\r\n"), 0);
     ck_assert_int_eq(V("OPTIONS / HTTP/1.1\r\n" H "\r\n"), 0);
@@ -113,8 +114,8 @@ START_TEST(test_guard_hostile)
         { "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n3e9\r\n", 413 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        ck_assert_msg(verdict(cases[i].bytes, strlen(cases[i].bytes), NULL) == cases[i].status, "%s: %d", cases[i].bytes,
-                      verdict(cases[i].bytes, strlen(cases[i].bytes), NULL));
+        ck_assert_msg(verdict(cases[i].bytes, strlen(cases[i].bytes), NULL) == cases[i].status, "%s: %d",
+                      cases[i].bytes, verdict(cases[i].bytes, strlen(cases[i].bytes), NULL));
     ck_assert_int_eq(V("GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n"), 400);
     ck_assert_int_eq(V("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
 }
@@ -137,7 +138,8 @@ START_TEST(test_guard_long)
         n += snprintf(head + n, sizeof head - (size_t)n, "a:b\r\n");
     n += snprintf(head + n, sizeof head - (size_t)n, "\r\n");
     ck_assert_int_eq(verdict(head, (size_t)n, NULL), 0);
-    n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%0*d", BODY_MAX, BODY_MAX, 0);
+    n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%0*d", BODY_MAX, BODY_MAX,
+                 0);
     ck_assert_int_eq(verdict(head, (size_t)n, NULL), 0);
 }
 END_TEST
@@ -153,7 +155,8 @@ START_TEST(test_guard_mutated)
 {
     static const char *const seeds[] = {
         "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello",
-        "PUT /c HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1f\r\n0123456789012345678901234567890\r\n0\r\n\r\n",
+        "PUT /c HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "5\r\nhello\r\n1f\r\n0123456789012345678901234567890\r\n0\r\n\r\n",
         "GET /%7Ea HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
     };
     static const char alphabet[] = "\r\n\0 :;,0aF\t-+x\x80/HTP";
@@ -247,14 +250,39 @@ static bool is_private(const char *text)
 START_TEST(test_address)
 {
     static const char *const inside[] = {
-        "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.9.9.9", "169.254.169.254", "172.16.0.1",
-        "172.31.255.255", "192.168.1.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1",
-        "fe80::1", "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1",
-        "2002:7f00:1::", "2001::1", "2001:db8::1", "::127.0.0.1", "fec0::1",
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.64.0.1",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.9.9.9",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.1.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "fc00::1",
+        "fd12::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "2002:7f00:1::",
+        "2001::1",
+        "2001:db8::1",
+        "::127.0.0.1",
+        "fec0::1",
     };
     static const char *const outside[] = {
-        "1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "172.15.0.1", "172.32.0.1", "193.0.0.1",
-        "223.255.255.255", "2606:4700::1", "2a00::1", "2001:4860::1", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1", "2002:101:101::",
+        "1.1.1.1",    "9.255.255.255", "11.0.0.0",       "100.63.255.255",   "100.128.0.0",
+        "172.15.0.1", "172.32.0.1",    "193.0.0.1",      "223.255.255.255",  "2606:4700::1",
+        "2a00::1",    "2001:4860::1",  "::ffff:1.1.1.1", "64:ff9b::1.1.1.1", "2002:101:101::",
     };
     struct sockaddr local = { .sa_family = AF_UNIX };
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
@@ -278,7 +306,8 @@ START_TEST(test_message)
 {
     struct kos_http_header one[2] = { { "x-a", "b" }, { "X-B", "\xe4 \xc3\xa4" } };
     struct kos_http_message m = { .size = sizeof m, .status = 200, .headers = one, .header_count = 2 };
-    static const char *const names[] = { "", "a b", "a:", "a\r\nb", "content-length", "Transfer-Encoding", "connection", "\xc3\xa4" };
+    static const char *const names[] = { "",           "a b",     "a:", "a\r\nb", "content-length", "Transfer-Encoding",
+                                         "connection", "\xc3\xa4" };
     static const char *const values[] = { "a\r\nb: c", "a\nb", "a\rb", "a\x01", "a\x7f" };
     ck_assert(accepted(m, false));
     struct http_parcel *p = http_parcel_new(&m);
@@ -323,5 +352,5 @@ START_TEST(test_message)
 }
 END_TEST
 
-TESTS("plugins/service/http/parse", test_guard_good, test_guard_hostile, test_guard_long, test_guard_mutated, test_target,
-      test_prefix, test_address, test_message)
+TESTS("plugins/service/http/parse", test_guard_good, test_guard_hostile, test_guard_long, test_guard_mutated,
+      test_target, test_prefix, test_address, test_message)

@@ -46,8 +46,8 @@ static void opened(void *self, uint64_t op, int32_t status, int32_t fd, const ch
         return;
     uint32_t i = (uint32_t)op - 1;
     if (!http->told[i]) {
-        snprintf(line, sizeof line, "HTTP is not served on %.100s, which is tried again: %s: %.300s", http->conf.listen[i],
-                 kos_error_name(status), text && *text ? text : kos_error_text(status));
+        snprintf(line, sizeof line, "HTTP is not served on %.100s, which is tried again: %s: %.300s",
+                 http->conf.listen[i], kos_error_name(status), text && *text ? text : kos_error_text(status));
         http->host->log(http->host, KOS_ERROR, line);
     }
     http->told[i] = true;
@@ -235,7 +235,8 @@ static int32_t init(const struct kos_host *host, const struct kos_conf *conf, vo
     const struct kos_http_service_host *users = host->feature(host, KOS_HTTP_SERVICE_HOST);
     struct kos_error error = { KOS_E_NOMEM, "there is no memory for the HTTP service" };
     if (!users)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "this host has no use for an HTTP service (" KOS_HTTP_SERVICE_HOST ")");
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED,
+                        "this host has no use for an HTTP service (" KOS_HTTP_SERVICE_HOST ")");
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return kos_fail(ret_error, KOS_E_PLUGIN, "libcurl cannot be initialised");
     struct http *http = calloc(1, sizeof *http);
@@ -310,22 +311,26 @@ static const struct kos_setting *const settings[] = {
     SETTING("connections", KOS_SETTING_INT, "1024", 1, 100000, "connections of clients at a time"),
     SETTING("requests", KOS_SETTING_INT, "256", 1, 10000, "requests that wait for a plugin's answer at a time"),
     SETTING("max_head", KOS_SETTING_SIZE, "16K", 1 << 10, 64 << 10, "request line and headers"),
-    SETTING("max_body", KOS_SETTING_SIZE, "8M", 0, 256 << 20, "body of a request or answer, whatever a plugin asks for"),
+    SETTING("max_body", KOS_SETTING_SIZE, "8M", 0, 256 << 20,
+            "body of a request or answer, whatever a plugin asks for"),
     SETTING("memory", KOS_SETTING_SIZE, "64M", 1 << 20, 4ll << 30, "bytes of all requests and answers under way"),
     SETTING("request_timeout", KOS_SETTING_DURATION, "30s", 100, 3600000,
             "for a request to come whole, and for a plugin to answer it"),
-    SETTING("idle_timeout", KOS_SETTING_DURATION, "60s", 100, 3600000, "how long a connection may be silent between requests"),
+    SETTING("idle_timeout", KOS_SETTING_DURATION, "60s", 100, 3600000,
+            "how long a connection may be silent between requests"),
     SETTING("fetches", KOS_SETTING_INT, "64", 1, 1000, "connections to other servers at a time"),
     SETTING("fetches_per_host", KOS_SETTING_INT, "8", 1, 1000, "of these to one host"),
     SETTING("fetches_waiting", KOS_SETTING_INT, "1024", 1, 10000, "fetches at a time, with those that wait"),
     SETTING("fetch_timeout", KOS_SETTING_DURATION, "5m", 100, 3600000, "for a whole fetch, whatever a plugin asks for"),
-    SETTING("fetch_private", KOS_SETTING_BOOL, "false", 0, 0, "whether this machine and private networks may be fetched from"),
+    SETTING("fetch_private", KOS_SETTING_BOOL, "false", 0, 0,
+            "whether this machine and private networks may be fetched from"),
     SETTING("ca_file", KOS_SETTING_STRING, "", 0, 4095, "certificates to trust instead of the system's"),
     NULL,
 };
 
 static const struct kos_right *const rights[] = {
-    &(const struct kos_right){ sizeof(struct kos_right), "listen", "serves HTTP on the addresses of its setting listen" },
+    &(const struct kos_right){ sizeof(struct kos_right), "listen",
+                               "serves HTTP on the addresses of its setting listen" },
     &(const struct kos_right){ sizeof(struct kos_right), "net", "libcurl opens the sockets of fetches by itself" },
     NULL,
 };

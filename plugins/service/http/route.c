@@ -2,9 +2,10 @@
  * Request targets and prefixes: what cannot be understood in two ways, or is refused. */
 #include "http.h"
 
-static int hex_value(char c)
+int http_hex(int c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    int letter = c | 32;
+    return c >= '0' && c <= '9' ? c - '0' : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
 }
 
 /* RFC 3986, 2.3: what means the same escaped and plain */
@@ -20,7 +21,7 @@ static bool climbs(const char *path, size_t len)
     for (size_t i = 0; i <= len; i++) {
         int c = i < len ? path[i] : '/';
         if (c == '%') {
-            c = 16 * hex_value(path[i + 1]) + hex_value(path[i + 2]);
+            c = 16 * http_hex(path[i + 1]) + http_hex(path[i + 2]);
             i += 2;
         }
         if (c == '/' || c == '\\') {
@@ -56,7 +57,7 @@ int http_target(const char *raw, char *ret_target, size_t cap)
             ret_target[len++] = *p;
             continue;
         }
-        int high = hex_value(p[1]), low = high < 0 ? -1 : hex_value(p[2]), c = 16 * high + low;
+        int high = http_hex(p[1]), low = high < 0 ? -1 : http_hex(p[2]), c = 16 * high + low;
         if (high < 0 || low < 0 || c < ' ' || c == 0x7f)
             return 400;
         if (unreserved(c)) {

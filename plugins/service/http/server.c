@@ -1,310 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server: connections of evhttp, each behind a guard and a deadline, and the requests that wait for an answer. */
-#include "http.h"
+ * The server: evhttp, the prefixes that users serve, and the requests that wait for an answer. */
+#include "server.h"
 
-#include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/event.h>
-#include <event2/http.h>
 #include <event2/keyvalq_struct.h>
-#include <event2/listener.h>
 #include <jansson.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <sys/queue.h>
-#include <unistd.h>
-
-enum { ACCEPT_AGAIN_MS = 1000, PIPELINED_MAX = 64 << 10 };
-
-enum phase { IDLE, READING, WAITING, WRITING, REFUSED };
-
-struct prefix {
-    char *text;
-    uint64_t body_max;
-    uint64_t requests;
-    struct prefix *next;
-};
-
-struct connection {
-    struct http_server *server;
-    struct bufferevent *bev;
-    struct evhttp_connection *evcon; /* once adopted */
-    enum phase phase;
-    uint64_t deadline_ms;            /* of its phase; UINT64_MAX while waiting: the request has one */
-    struct http_guard guard;
-    size_t held;                     /* bytes in memory for it, counted in server->held */
-    bool close;                      /* after the answer under way */
-    struct connection *prev, *next;
-    UT_hash_handle hh;               /* by evcon */
-};
-
-/* A request that a user has. */
-struct exchange {
-    uint64_t id, deadline_ms;
-    struct evhttp_request *request;
-    struct connection *connection;
-    UT_hash_handle hh;               /* in order of deadlines: all have the same patience */
-};
-
-struct listener {
-    struct evhttp_bound_socket *bound;
-    char *address;
-};
-
-struct http_server {
-    struct http_net *net;
-    const struct http_conf *conf;
-    struct evhttp *evhttp;
-    struct event *tick, *adopt;
-    struct listener listeners[HTTP_LISTEN_MAX];
-    uint32_t listener_count, connection_count, prefix_count;
-    struct connection *connections, *by_evcon;
-    struct exchange *exchanges;
-    struct prefix *prefixes;
-    uint64_t last_id, held, accept_again_ms;
-    uint64_t served, refused, accepted, timeouts;
-    bool stopping, ticking, accepting;
-};
-
-static struct connection *connection_of(struct http_server *server, struct evhttp_connection *evcon)
-{
-    struct connection *c;
-    HASH_FIND_PTR(server->by_evcon, &evcon, c);
-    return c;
-}
-
-static void start_tick(struct http_server *server)
-{
-    static const struct timeval interval = { 0, HTTP_TICK_MS * 1000 };
-    if (!server->ticking)
-        event_add(server->tick, &interval);
-    server->ticking = true;
-}
-
-/* ---- accepting ---- */
-
-static void set_accepting(struct http_server *server, bool accepting)
-{
-    if (server->accepting == accepting)
-        return;
-    server->accepting = accepting;
-    for (uint32_t i = 0; i < server->listener_count; i++) {
-        struct evconnlistener *listener = evhttp_bound_socket_get_listener(server->listeners[i].bound);
-        if (accepting)
-            evconnlistener_enable(listener);
-        else
-            evconnlistener_disable(listener);
-    }
-}
-
-static void check_accepting(struct http_server *server)
-{
-    set_accepting(server, !server->stopping && server->connection_count < server->conf->connections &&
-                              http_mono_ms() >= server->accept_again_ms);
-}
-
-static void on_accept_error(struct evconnlistener *listener, void *arg)
-{
-    struct http_server *server = arg;
-    (void)listener;
-    if (server->accept_again_ms < http_mono_ms())
-        http_log(server->net, KOS_WARNING, "no new connections are taken for now: %s", strerror(errno));
-    server->accept_again_ms = http_mono_ms() + ACCEPT_AGAIN_MS;
-    check_accepting(server);
-    start_tick(server);
-}
-
-static void listen_on(struct http_server *server, struct http_note *note)
-{
-    struct evhttp_bound_socket *bound =
-        server->stopping || server->listener_count == HTTP_LISTEN_MAX
-        ? NULL
-        : evhttp_accept_socket_with_handle(server->evhttp, note->fd);
-    if (bound) {
-        struct sockaddr_storage storage;
-        socklen_t len = sizeof storage;
-        char name[NI_MAXHOST], port[NI_MAXSERV], address[NI_MAXHOST + NI_MAXSERV + 4] = "";
-        if (getsockname(note->fd, (struct sockaddr *)&storage, &len) == 0 &&
-            getnameinfo((struct sockaddr *)&storage, len, name, sizeof name, port, sizeof port,
-                        NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-            snprintf(address, sizeof address, storage.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", name, port);
-        note->fd = -1; /* evhttp's from here on */
-        struct evconnlistener *listener = evhttp_bound_socket_get_listener(bound);
-        evconnlistener_set_error_cb(listener, on_accept_error);
-        if (!server->accepting)
-            evconnlistener_disable(listener);
-        server->listeners[server->listener_count++] = (struct listener){ bound, strdup(address) };
-        http_log(server->net, KOS_INFO, "serving HTTP on %s", address);
-    }
-    http_note_free(note);
-}
-
-/* ---- connections ---- */
-
-static void hold(struct connection *c, size_t bytes)
-{
-    c->held += bytes;
-    c->server->held += bytes;
-}
-
-static void begin_request(struct connection *c)
-{
-    struct http_server *server = c->server;
-    server->held -= c->held;
-    c->held = 0;
-    c->close = false;
-    http_guard_begin(&c->guard, server->conf->head_bytes, server->conf->body_bytes);
-    c->phase = IDLE;
-    c->deadline_ms = http_mono_ms() + server->conf->idle_ms;
-    start_tick(server);
-}
-
-/* Refuses without evhttp, which has not seen the offending bytes: the answer goes straight to the socket, what still
- * comes is dropped, and the connection ends. */
-static void refuse(struct connection *c, int status)
-{
-    char text[256];
-    int fd = bufferevent_getfd(c->bev);
-    const char *phrase = http_status_text(status);
-    c->server->refused++;
-    c->phase = REFUSED;
-    c->deadline_ms = http_mono_ms() + HTTP_LINGER_MS;
-    int len = snprintf(text, sizeof text,
-                       "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n%s"
-                       "Connection: close\r\n\r\n%d %s\n",
-                       status, phrase, strlen(phrase) + 5, status == 503 ? "Retry-After: 1\r\n" : "", status, phrase);
-    if (evbuffer_get_length(bufferevent_get_output(c->bev)) == 0)
-        send(fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(fd, SHUT_WR);
-    start_tick(c->server);
-}
-
-/* Shows the guard `len` bytes of the buffer, from `from` on. 0 or the status to refuse with. */
-static int received(struct connection *c, struct evbuffer *input, size_t from, size_t len)
-{
-    struct http_server *server = c->server;
-    struct evbuffer_ptr at;
-    int status = 0;
-    for (size_t end = from + len; from < end && !status;) {
-        struct evbuffer_iovec piece;
-        if (evbuffer_ptr_set(input, &at, from, EVBUFFER_PTR_SET) != 0 ||
-            evbuffer_peek(input, (ev_ssize_t)(end - from), &at, &piece, 1) < 1 || piece.iov_len == 0)
-            return 400;
-        size_t n = piece.iov_len < end - from ? piece.iov_len : end - from;
-        status = http_guard_feed(&c->guard, piece.iov_base, n);
-        from += n;
-    }
-    return status ? status : server->held > server->conf->memory_bytes ? 503 : 0;
-}
-
-static void read_bytes(struct connection *c, struct evbuffer *input, size_t from, size_t len)
-{
-    if (c->phase == IDLE) {
-        c->phase = READING;
-        c->deadline_ms = http_mono_ms() + c->server->conf->request_ms;
-    }
-    hold(c, len);
-    int status = received(c, input, from, len);
-    if (status) {
-        refuse(c, status);
-        evbuffer_drain(input, evbuffer_get_length(input));
-    }
-}
-
-/* Runs as soon as bytes are read, before evhttp looks at them. */
-static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
-{
-    struct connection *c = arg;
-    if (info->n_added == 0)
-        return;
-    if (c->phase == IDLE || c->phase == READING)
-        read_bytes(c, input, info->orig_size, info->n_added);
-    else if (c->phase == REFUSED)
-        evbuffer_drain(input, evbuffer_get_length(input));
-    else if (evbuffer_get_length(input) > PIPELINED_MAX) /* evhttp reads on while it writes */
-        shutdown(bufferevent_getfd(c->bev), SHUT_RD);
-}
-
-static void on_close(struct evhttp_connection *evcon, void *arg)
-{
-    struct connection *c = arg;
-    struct http_server *server = c->server;
-    struct exchange *x, *next;
-    (void)evcon;
-    HASH_ITER(hh, server->exchanges, x, next)
-        if (x->connection == c) {
-            HASH_DEL(server->exchanges, x);
-            free(x);
-        }
-    server->held -= c->held;
-    HASH_DEL(server->by_evcon, c);
-    DL_DELETE(server->connections, c);
-    server->connection_count--;
-    free(c);
-    check_accepting(server);
-    if (server->stopping && !server->connections)
-        event_base_loopbreak(server->net->base);
-}
-
-/* evhttp makes its connection after it asked for the bufferevent, and has no event for that in 2.1: the connection is
- * what its callbacks are called with. This runs before a new connection is first read. */
-static void adopt(struct connection *c)
-{
-    void *evcon = NULL;
-    bufferevent_getcb(c->bev, NULL, NULL, NULL, &evcon);
-    c->evcon = evcon;
-    HASH_ADD_PTR(c->server->by_evcon, evcon, c);
-    evhttp_connection_set_closecb(c->evcon, on_close, c);
-}
-
-static void on_adopt(evutil_socket_t fd, short events, void *arg)
-{
-    struct http_server *server = arg;
-    (void)fd;
-    (void)events;
-    /* New ones stand at the end. */
-    for (struct connection *c = server->connections ? server->connections->prev : NULL; c && !c->evcon;
-         c = c == server->connections ? NULL : c->prev)
-        adopt(c);
-}
-
-static struct bufferevent *on_connection(struct event_base *base, void *arg)
-{
-    struct http_server *server = arg;
-    struct connection *c = calloc(1, sizeof *c);
-    struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
-    if (!c || !bev || !evbuffer_add_cb(bufferevent_get_input(bev), on_input, c)) {
-        /* evhttp makes one of its own for NULL, unguarded; one that nothing can be read from ends by itself. */
-        free(c);
-        http_log(server->net, KOS_ERROR, "a connection could not be made: out of memory");
-        return bev;
-    }
-    c->server = server;
-    c->bev = bev;
-    begin_request(c);
-    DL_APPEND(server->connections, c);
-    server->connection_count++;
-    server->accepted++;
-    event_active(server->adopt, EV_TIMEOUT, 1);
-    check_accepting(server);
-    start_tick(server);
-    return bev;
-}
 
 /* ---- answers ---- */
 
 static void on_written(struct evhttp_request *request, void *arg)
 {
-    struct http_server *server = arg;
-    struct connection *c = connection_of(server, evhttp_request_get_connection(request));
-    if (!c)
-        return;
-    struct evbuffer *input = bufferevent_get_input(c->bev);
-    bool more = !c->close && evbuffer_get_length(input) > 0;
-    begin_request(c);
-    if (more) /* it came while the answer was written */
-        read_bytes(c, input, 0, evbuffer_get_length(input));
+    struct connection *c = http_connection_of(arg, evhttp_request_get_connection(request));
+    if (c)
+        http_connection_next(c);
 }
 
 static void reply(struct connection *c, struct evhttp_request *request, const struct kos_http_message *m)
@@ -325,7 +34,7 @@ static void reply(struct connection *c, struct evhttp_request *request, const st
         evhttp_add_header(out, "connection", "close");
     c->phase = WRITING;
     c->deadline_ms = http_mono_ms() + c->server->conf->request_ms + 1000 * (m->body.len / HTTP_SLOWEST_BYTES);
-    hold(c, m->body.len);
+    http_connection_hold(c, m->body.len);
     evhttp_request_set_on_complete_cb(request, on_written, c->server);
     evhttp_send_reply(request, m->status, NULL, body);
     if (body)
@@ -453,7 +162,7 @@ static int hand_over(struct connection *c, struct evhttp_request *request)
 static void on_request(struct evhttp_request *request, void *arg)
 {
     struct http_server *server = arg;
-    struct connection *c = connection_of(server, evhttp_request_get_connection(request));
+    struct connection *c = http_connection_of(server, evhttp_request_get_connection(request));
     if (!c) { /* unguarded, for want of memory */
         evhttp_send_error(request, 503, NULL);
         return;
@@ -525,7 +234,7 @@ void http_server_note(struct http_server *server, struct http_note *note)
 {
     char why[HTTP_WHY] = "";
     switch (note->kind) {
-    case HTTP_LISTEN: listen_on(server, note); return;
+    case HTTP_LISTEN: http_listen(server, note); return;
     case HTTP_RESPOND: respond(server, note); return;
     case HTTP_STATUS: report(server, note); return;
     case HTTP_SERVE:
@@ -543,18 +252,6 @@ void http_server_note(struct http_server *server, struct http_note *note)
 }
 
 /* ---- time ---- */
-
-static void expire(struct connection *c)
-{
-    int fd = bufferevent_getfd(c->bev);
-    c->server->timeouts += c->phase != REFUSED && c->phase != IDLE;
-    if (c->phase == READING) {
-        refuse(c, 408);
-        return;
-    }
-    c->deadline_ms = UINT64_MAX;
-    shutdown(fd, SHUT_RDWR); /* evhttp reads its end, or fails to write, and ends the connection */
-}
 
 static void on_tick(evutil_socket_t fd, short events, void *arg)
 {
@@ -577,10 +274,10 @@ static void on_tick(evutil_socket_t fd, short events, void *arg)
     }
     DL_FOREACH_SAFE(server->connections, c, next)
         if (c->deadline_ms <= now)
-            expire(c);
-    check_accepting(server);
+            http_connection_expire(c);
+    http_check_accepting(server);
     if (server->connections || (!server->accepting && !server->stopping))
-        start_tick(server);
+        http_start_tick(server);
 }
 
 /* ---- life ---- */
@@ -645,7 +342,7 @@ struct http_server *http_server_new(struct http_net *net, struct kos_error *ret_
         server->accepting = true;
         server->evhttp = evhttp_new(net->base);
         server->tick = event_new(net->base, -1, 0, on_tick, server);
-        server->adopt = event_new(net->base, -1, 0, on_adopt, server);
+        server->adopt = event_new(net->base, -1, 0, http_connection_adopt, server);
     }
     if (!server || !server->evhttp || !server->tick || !server->adopt) {
         http_server_free(server);
@@ -658,7 +355,7 @@ struct http_server *http_server_new(struct http_net *net, struct kos_error *ret_
     evhttp_set_max_headers_size(server->evhttp, (ev_ssize_t)server->conf->head_bytes);
     evhttp_set_max_body_size(server->evhttp, (ev_ssize_t)server->conf->body_bytes);
     evhttp_set_default_content_type(server->evhttp, NULL);
-    evhttp_set_bevcb(server->evhttp, on_connection, server);
+    evhttp_set_bevcb(server->evhttp, http_connection_new, server);
     evhttp_set_gencb(server->evhttp, on_request, server);
     return server;
 }
