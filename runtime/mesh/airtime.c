@@ -66,11 +66,11 @@ uint64_t mesh_airtime_wait_ms(struct mesh_link *link, uint8_t klass)
     return until(link, floor_of(link, klass) - link->airtime.left_us);
 }
 
-bool mesh_airtime_carries(struct mesh_link *link, uint8_t klass, uint64_t bytes, uint64_t within_ms, char *ret_text,
-                          size_t cap)
+int32_t mesh_airtime_carries(struct mesh_link *link, uint8_t klass, uint64_t bytes, uint64_t within_ms, char *ret_text,
+                             size_t cap)
 {
     if (!link->airtime.per_hour_ms)
-        return true;
+        return KOS_OK;
     fill(link);
     uint64_t cost_ms = mesh_airtime_us(link, bytes + bytes * OVERHEAD_PERCENT / 100) / 1000;
     uint64_t most_ms = link->airtime.per_hour_ms - (uint64_t)floor_of(link, klass) / 1000;
@@ -80,15 +80,15 @@ bool mesh_airtime_carries(struct mesh_link *link, uint8_t klass, uint64_t bytes,
                  "%llu bytes take %llu ms of airtime on %s, where %s messages have %llu ms in an hour: it was not sent",
                  (unsigned long long)bytes, (unsigned long long)cost_ms, link->remote, name,
                  (unsigned long long)most_ms);
-        return false;
+        return KOS_E_LIMIT;
     }
     uint64_t wait_ms = until(link, floor_of(link, klass) + (int64_t)cost_ms * 1000 - link->airtime.left_us);
     if (wait_ms <= within_ms)
-        return true;
+        return KOS_OK;
     snprintf(ret_text, cap,
              "%llu bytes need %llu ms of airtime on %s, which has that in %llu s at the earliest, and the message expires "
              "in %llu s",
              (unsigned long long)bytes, (unsigned long long)cost_ms, link->remote, (unsigned long long)(wait_ms / 1000),
              (unsigned long long)(within_ms / 1000));
-    return false;
+    return KOS_E_QUOTA;
 }

@@ -118,7 +118,7 @@ static void measured(struct mesh_arq *arq, uint64_t ms)
 
 bool mesh_arq_may_send(const struct mesh_arq *arq)
 {
-    return !arq->repeats || (arq->flight_count < arq->cwnd && arq->flight_bytes < MESH_FLIGHT_BYTES);
+    return !arq->repeats || arq->probe || (arq->flight_count < arq->cwnd && arq->flight_bytes < MESH_FLIGHT_BYTES);
 }
 
 void mesh_arq_sent(struct mesh_arq *arq, struct mesh_flight *flight)
@@ -127,6 +127,7 @@ void mesh_arq_sent(struct mesh_arq *arq, struct mesh_flight *flight)
     flight->left_at = link_of(arq)->sent_total;
     kos_random(arq->session->mesh->env, &flight->jitter, sizeof flight->jitter);
     DL_APPEND(arq->flights, flight);
+    arq->probe = false;
     arq->flight_count++;
     arq->flight_bytes += flight->bytes;
 }
@@ -284,6 +285,7 @@ void mesh_arq_heard(struct mesh_arq *arq, uint64_t counter, bool wants, bool out
     uint64_t now = now_ms(arq);
     note_counter(arq, counter);
     arq->datagrams_in++;
+    arq->silent = 0; /* whatever is heard, the other side is there */
     if (!wants)
         return;
     /* On a fast link each second one is acknowledged at once, and each that shows a gap. */
@@ -364,6 +366,7 @@ static void fire(void *arg)
         }
         /* The oldest alone: the answer to it says which of the others are missing. */
         lost(arq, arq->flights);
+        arq->probe = true;
     }
     mesh_session_touch(session);
     mesh_arq_schedule(arq);

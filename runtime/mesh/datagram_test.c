@@ -80,4 +80,80 @@ START_TEST(a_radio)
 }
 END_TEST
 
-TESTS("mesh/datagram", every_kind_of_link, a_radio)
+static void answer(struct net_node *from, const struct net_node *to, const uint8_t *task, const char *type,
+                   const char *format)
+{
+    char text[KLP_ID_TEXT];
+    struct klp_id id;
+    memcpy(id.b, task, sizeof id.b);
+    klp_id_text(&id, text);
+    char *payload = kos_format(format, text);
+    struct kos_draft draft = { .type = type, .target = "", .payload = kos_bytes_str(payload) };
+    memcpy(draft.target_id, to->id.b, sizeof draft.target_id);
+    memcpy(draft.reply_to, task, sizeof draft.reply_to);
+    memcpy(draft.from_agent, from->agent.b, sizeof draft.from_agent);
+    ck_assert_int_eq(net_send_draft(from, &draft), KOS_OK);
+    free(payload);
+}
+
+/* What plugins/handler/task_request says of a task whose agent is done soon. */
+static void do_task(struct net_node *asker, struct net_node *doer, size_t bytes, uint64_t work_ms)
+{
+    uint32_t seen = doer->seen_count, answers = asker->seen_count;
+    struct kos_draft draft = { .type = "TASK_REQUEST", .target = "klp://agent.echo.home" };
+    char *payload = kos_format("{\"deadline\":1781900603000,\"inputs\":[\"%0*d\"]}", (int)bytes - 41, 7);
+    draft.payload = kos_bytes_str(payload);
+    memcpy(draft.target_id, doer->agent.b, sizeof draft.target_id);
+    ck_assert_int_eq(net_send_draft(asker, &draft), KOS_OK);
+    free(payload);
+    for (int i = 0; i < 1000 && doer->seen_count == seen; i++)
+        net_run(&net, 50);
+    ck_assert_uint_eq(doer->seen_count, seen + 1);
+    const uint8_t *task = doer->seen[seen].id;
+    answer(doer, asker, task, "TASK_PROGRESS", "{\"kind\":\"accepted\",\"task\":\"%s\"}");
+    net_run(&net, work_ms);
+    answer(doer, asker, task, "TASK_PROGRESS",
+           "{\"kind\":\"part\",\"offset\":0,\"seq\":0,\"task\":\"%s\",\"text\":\"it is so much warmer here than it was "
+           "yesterday, and the snow on the northern slope has gone by noon\"}");
+    answer(doer, asker, task, "TASK_RESULT",
+           "{\"audit\":\"50f90ba1e751fd212881510a4655a2c6bdb707016694c396c6b0ab5cec87f56e\",\"bytes\":107,\"digest\":"
+           "\"c8cf03073ba78993e6912441beb6b0d447ef3bfa197a9992531d1a5c7f525a8b\",\"parts\":1,\"result\":{},\"task\":"
+           "\"%s\"}");
+    for (int i = 0; i < 2000 && (asker->seen_count < answers + 3 || doer->mesh->outbox_bytes); i++)
+        net_run(&net, 50);
+    ck_assert_uint_eq(asker->seen_count, answers + 3);
+    ck_assert_uint_eq(doer->mesh->outbox_bytes, 0);
+    net_run(&net, 30000);
+}
+
+START_TEST(a_task_in_three_packets_each_way)
+{
+    static const uint64_t work_ms[] = { 0, 200, 5000 };
+    struct net_node *a, *b;
+    struct net_air air = net_radio;
+    air.loss = 0;
+    two(&air, &a, &b);
+    join(a, b, 60000);
+    net_agent(b, "echo", 0);
+    net_run(&net, 60000);
+    /* The agent's log is new to the asker, once. The agent is known to it by its id. */
+    struct mesh_session *session = net_session(b, a);
+    mesh_session_send_logs_for(session, &b->agent);
+    net_run(&net, 60000);
+    for (size_t i = 0; i < sizeof work_ms / sizeof *work_ms; i++) {
+        uint64_t from_a = a->datagrams, from_b = b->datagrams;
+        do_task(a, b, 300, work_ms[i]);
+        ck_assert_uint_le(a->datagrams - from_a, 3);
+        /* An agent that takes its time is heard of twice: that it was accepted does not wait for its result. */
+        ck_assert_uint_le(b->datagrams - from_b, work_ms[i] < 1000 ? 3 : 5);
+    }
+    /* And then nothing is said for hours. */
+    uint64_t all = net.datagrams;
+    net_run(&net, 4 * 3600000);
+    ck_assert_uint_eq(net.datagrams, all);
+    ck_assert(up(a, b));
+    net_fini(&net);
+}
+END_TEST
+
+TESTS("mesh/datagram", every_kind_of_link, a_radio, a_task_in_three_packets_each_way)

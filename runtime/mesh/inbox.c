@@ -143,7 +143,7 @@ static struct mesh_in *in_new(struct kos_mesh *mesh, uint8_t type, uint8_t klass
     in->type = type;
     in->klass = klass;
     in->data = data;
-    in->len = len;
+    in->len = in->wire_len = len;
     in->busy = true;
     return in;
 }
@@ -161,6 +161,8 @@ void mesh_inbox_take(struct mesh_session *session, uint8_t type, uint8_t klass, 
 {
     struct mesh_in *in = in_new(session->mesh, type, klass, kos_memdup(payload.data, payload.len), payload.len);
     in->session = session;
+    if (session->wire_len)
+        in->wire_len = session->wire_len;
     in->link = session->link->id;
     in->peer = session->proof.id;
     snprintf(in->transport, sizeof in->transport, "%s", session->link->transport);
@@ -207,7 +209,7 @@ static void give_credit(struct mesh_in *in)
 {
     struct mesh_link *link = in->link ? mesh_link_find(in->job.mesh, in->link) : NULL;
     if (link && link->session)
-        mesh_session_consumed(link->session, in->klass, in->len);
+        mesh_session_consumed(link->session, in->klass, in->wire_len);
 }
 
 static void tell_in(struct kos_mesh *mesh, const struct klp_message *message)

@@ -124,6 +124,7 @@ static void say_hello(struct mesh_session *session)
     klp_json_object(&out);
     klp_json_name(&out, "features");
     klp_json_array(&out);
+    klp_json_put_cstr(&out, "compact");
     klp_json_close(&out, ']');
     klp_json_name(&out, "name");
     klp_json_put_cstr(&out, mesh->name);
@@ -223,6 +224,12 @@ void mesh_intro_hello(struct mesh_session *session, struct kos_bytes payload)
             snprintf(session->roles + have, sizeof session->roles - have, "%s%.*s", have ? " " : "", (int)text.len,
                      (const char *)text.data);
         }
+    }
+    struct klp_json features = klp_json_get(value, "features");
+    if (features.type == KLP_JSON_ARRAY) {
+        klp_json_iter_init(features, &iter);
+        while (klp_json_next(&iter, NULL, &role))
+            session->compact |= klp_json_equals(role, "compact");
     }
     session->greeted = true;
     now_up(session);

@@ -6,7 +6,7 @@
  * handshake.c   Noise on the worker pool, until there is a session
  * datagram.c    links of datagrams: what each one is;  shake.c: handshake messages in them, repeats, cookies
  * packet.c      records in datagrams: pieces of the classes, put in order;  arq.c: acknowledged, lost, sent again
- * airtime.c     what a slow link may carry, and when
+ * airtime.c     what a slow link may carry, and when;  compact.c: items in fewer bytes
  * session.c     frames, classes, credit, life of a session;  flush.c: records out;  intro.c: proof, logs, hello
  * peer.c        the set of a node's sessions;  dial.c: connections kept up, back-off;  record.c: node records
  * connect.c     the operator's connect;  self.c: where this node listens, which agents it has
@@ -78,7 +78,7 @@ enum {
     MESH_ACK_MS = 25,              /* an acknowledgement waits so long for company; slow links: see arq.c */
     MESH_RTO_MIN_MS = 100,
     MESH_RTO_MAX_MS = 60000,       /* slow links: MESH_RTO_SLOW_MS */
-    MESH_RTO_SLOW_MS = 600000,
+    MESH_RTO_SLOW_MS = 300000,
     MESH_SILENT_TRIES = 10,        /* sent again so often without any answer: the link is dead */
     MESH_SLOW_COST = 1000,         /* a link of this price or with an airtime budget is slow: every byte is spared */
     MESH_SLOW_PING_MS = 21600000,  /* 6 h */
@@ -265,6 +265,7 @@ struct mesh_arq {
     uint64_t recovery;                /* losses of counters below this are of the same event */
     uint64_t srtt_us, rttvar_us;      /* 0: nothing measured yet */
     uint32_t silent;                  /* timeouts in a row */
+    bool probe;                       /* one datagram may go whatever the window says */
     /* in */
     struct mesh_piece *in[KLP_CLASSES][MESH_WINDOW];
     uint64_t expected[KLP_CLASSES];
@@ -296,8 +297,13 @@ void mesh_airtime_spend(struct mesh_link *link, uint64_t bytes);
 /* 0: a datagram with something of this class may go now; else so many ms until it may. */
 uint64_t mesh_airtime_wait_ms(struct mesh_link *link, uint8_t klass);
 /* Whether a message can be carried within its time at all; else the sentence. */
-bool mesh_airtime_carries(struct mesh_link *link, uint8_t klass, uint64_t bytes, uint64_t within_ms, char *ret_text,
-                          size_t cap);
+int32_t mesh_airtime_carries(struct mesh_link *link, uint8_t klass, uint64_t bytes, uint64_t within_ms, char *ret_text,
+                             size_t cap);
+
+/* ---- compact.c ---- */
+/* Where link and peer are such, the item becomes compact: takes and gives `data`. */
+void mesh_compact(struct mesh_session *session, uint8_t *type, uint8_t **data, size_t *len);
+int32_t mesh_compact_open(const struct klp_frame *item, struct klp_frame *ret_plain, uint8_t **ret_data);
 
 /* ---- session.c, flush.c, intro.c ---- */
 struct mesh_item { /* to be sent: cut into frames by flush.c */
@@ -335,6 +341,9 @@ struct mesh_session {
     bool up;          /* both */
     bool draining;    /* a newer one takes its place */
     bool record_sent; /* node record, as of now */
+    bool record_wanted; /* slow links: it was asked for */
+    bool compact;       /* the peer understands compact items */
+    size_t wire_len;    /* of the compact item being taken; 0: it is as it came */
     uint32_t log_requests, log_answers;
     uint64_t intro_bytes;
     char name[KLP_NAME_MAX + 1]; /* as the peer calls itself; "" unknown */
@@ -424,6 +433,7 @@ struct mesh_peer {
     struct mesh_entry *waiting[KLP_CLASSES]; /* ready to be signed and sent, in order */
     bool signing[KLP_CLASSES];               /* a run of this class is on a worker or waits for the disk */
     bool touched;
+    uint64_t gather_ms; /* monotonic; slow links: until then what waits is gathered; 0: nothing does */
     struct mesh_peer *touched_next;
     uint64_t entries, bytes; /* outbox, this target */
     uint64_t dedupe, stored; /* dedupe entries; inbox messages not settled */
@@ -592,7 +602,7 @@ struct mesh_in { /* an item on its way: one message or a batch */
     struct mesh_session *session; /* NULL: from ourselves, or gone */
     struct klp_id peer;
     uint8_t *data;
-    size_t len;
+    size_t len, wire_len; /* wire_len: by credit */
     uint8_t type, klass;
     char transport[32];
     bool busy; /* on its way through workers */

@@ -107,7 +107,8 @@ void mesh_outbox_ready(struct kos_mesh *mesh, struct mesh_entry *entry)
 
 static void wait_for_receipt(struct kos_mesh *mesh, struct mesh_entry *entry)
 {
-    entry->due_ms = mesh_steady(mesh) + RECEIPT_MS;
+    const struct mesh_link *link = mesh_link_find(mesh, entry->link);
+    entry->due_ms = mesh_steady(mesh) + (link && link->slow ? MESH_SLOW_RECEIPT_MS : RECEIPT_MS);
     due_push(mesh, entry->due_ms, entry->seq);
 }
 
@@ -277,7 +278,8 @@ static void expire(struct kos_mesh *mesh, struct mesh_entry *entry)
 static void no_receipt(struct kos_mesh *mesh, struct mesh_entry *entry)
 {
     struct mesh_link *link = mesh_link_find(mesh, entry->link);
-    if (!link || !link->session || link->session->queue[entry->klass].first) {
+    if (!link || !link->session || link->session->queue[entry->klass].first ||
+        (link->session->arq && link->session->arq->flights)) {
         wait_for_receipt(mesh, entry);
         return;
     }

@@ -20,6 +20,7 @@ enum {
     CHUNK_ACK = 0x40,
     PIECE_HEAD = 5,
     PIECE_HEAD_LAST = 3,
+    LINGER_LOOK_MS = 50,
     PIECE_WORTH = 24, /* bytes of room below which none is begun */
 };
 
@@ -259,7 +260,14 @@ static bool lingers(struct mesh_session *session, size_t cap)
     }
     if (!arq->linger_ms)
         arq->linger_ms = now + mesh_arq_gather_ms(arq);
-    return now < arq->linger_ms;
+    if (now < arq->linger_ms)
+        return true;
+    /* Messages that are being gathered or signed go with it. */
+    const struct mesh_peer *peer = session->peer;
+    if (!peer || arq->linger_ms == 1 || (peer->gather_ms <= now && !peer->signing[KLP_CLASS_INTERACTIVE]))
+        return false;
+    arq->linger_ms = now + LINGER_LOOK_MS;
+    return true;
 }
 
 /* Everything that goes into one datagram, in the order of the classes. */

@@ -103,6 +103,9 @@ void mesh_peer_up(struct mesh_session *session)
     if (link->closing)
         return;
     mesh_record_send(session);
+    /* On a slow link nobody sends what was not asked for. */
+    if (link->slow && session->compact && !mesh_record_find(mesh, &peer->id))
+        mesh_session_queue_copy(session, KLP_FRAME_RECORD_REQUEST, KLP_CLASS_CONTROL, kos_bytes(NULL, 0));
     mesh_peer_touch(peer);
 }
 

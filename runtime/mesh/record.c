@@ -153,7 +153,7 @@ static bool may_see(struct mesh_session *session)
 void mesh_record_send(struct mesh_session *session)
 {
     struct kos_mesh *mesh = session->mesh;
-    if (session->record_sent || !may_see(session) || (!mesh->own_record && !make_own(mesh)))
+    if (session->record_sent || (session->link->slow && !session->record_wanted) || !may_see(session) || (!mesh->own_record && !make_own(mesh)))
         return;
     session->record_sent = true;
     mesh_session_send_logs_for(session, &mesh->self);

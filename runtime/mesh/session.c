@@ -190,6 +190,7 @@ void mesh_session_queue(struct mesh_session *session, uint8_t type, uint8_t klas
         free(data);
         return;
     }
+    mesh_compact(session, &type, &data, &len);
     struct mesh_item *item = kos_new(sizeof *item);
     item->type = type;
     item->data = data;
@@ -306,13 +307,45 @@ static bool in_place(const struct mesh_session *session, uint8_t type)
     case KLP_FRAME_STATEMENT:
     case KLP_FRAME_MESSAGE:
     case KLP_FRAME_BATCH:
-    case KLP_FRAME_RECEIPTS: return session->up;
+    case KLP_FRAME_RECEIPTS:
+    case KLP_FRAME_MESSAGE + KLP_FRAME_COMPACT:
+    case KLP_FRAME_BATCH + KLP_FRAME_COMPACT:
+    case KLP_FRAME_RECEIPTS + KLP_FRAME_COMPACT:
+    case KLP_FRAME_RECORD_REQUEST: return session->up;
     default: return true;
     }
 }
 
+static bool is_compact(uint8_t type)
+{
+    return type >= KLP_FRAME_MESSAGE + KLP_FRAME_COMPACT && type <= KLP_FRAME_RECEIPTS + KLP_FRAME_COMPACT;
+}
+
+static void took_item(struct mesh_session *session, const struct klp_frame *item);
+
+static void took_compact(struct mesh_session *session, const struct klp_frame *item)
+{
+    struct klp_frame plain;
+    uint8_t *data;
+    int32_t rc = mesh_compact_open(item, &plain, &data);
+    if (rc < 0) {
+        mesh_session_close(session, rc == KOS_E_NOMEM ? rc : KOS_E_PROTOCOL, "a compact item is malformed");
+        return;
+    }
+    struct mesh_link *link = session->link;
+    session->wire_len = item->payload.len;
+    took_item(session, &plain);
+    if (!link->closing)
+        session->wire_len = 0;
+    free(data);
+}
+
 static void took_item(struct mesh_session *session, const struct klp_frame *item)
 {
+    if (in_place(session, item->type) && is_compact(item->type)) {
+        took_compact(session, item);
+        return;
+    }
     if (!in_place(session, item->type)) {
         mesh_session_close(session, KOS_E_PROTOCOL, "a frame of type %u is out of place", item->type);
         return;
@@ -323,6 +356,10 @@ static void took_item(struct mesh_session *session, const struct klp_frame *item
     case KLP_FRAME_HELLO: mesh_intro_hello(session, item->payload); break;
     case KLP_FRAME_STATEMENT: mesh_intro_statement(session, item->payload); break;
     case KLP_FRAME_RECEIPTS: mesh_receipts_take(session, item->payload); break;
+    case KLP_FRAME_RECORD_REQUEST:
+        session->record_wanted = true;
+        mesh_record_send(session);
+        break;
     case KLP_FRAME_MESSAGE:
     case KLP_FRAME_BATCH:
         mesh_inbox_take(session, item->type, item->klass, item->payload);
@@ -354,7 +391,8 @@ static bool took_frame(struct mesh_session *session, const struct klp_frame *fra
         return true;
     uint8_t klass = item.klass;
     size_t len = item.payload.len;
-    bool stored = item.type == KLP_FRAME_MESSAGE || item.type == KLP_FRAME_BATCH;
+    uint8_t plain = is_compact(item.type) ? (uint8_t)(item.type - KLP_FRAME_COMPACT) : item.type;
+    bool stored = plain == KLP_FRAME_MESSAGE || plain == KLP_FRAME_BATCH;
     took_item(session, &item);
     if (link->closing)
         return false;

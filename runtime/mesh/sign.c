@@ -127,8 +127,11 @@ static void hand_over(struct run *run)
     }
     uint8_t *item = run->item;
     run->item = NULL;
-    if (session)
+    if (session) {
+        if (session->arq) /* it was gathered: nothing else is to be waited for */
+            session->arq->linger_ms = 1;
         mesh_session_queue(session, run->type, run->klass, item, run->item_len);
+    }
     else
         mesh_inbox_local(mesh, run->type, run->klass, item, run->item_len);
 }
@@ -239,6 +242,40 @@ static bool take_entry(struct kos_mesh *mesh, struct mesh_peer *peer, struct run
     return true;
 }
 
+/* What a slow link cannot carry in time is refused with the reason, before it takes the place of something else. */
+static bool carried(struct mesh_peer *peer, struct mesh_session *session, struct mesh_entry *entry)
+{
+    char text[KLP_RECEIPT_TEXT_MAX];
+    int64_t left = entry->ends_ms - mesh_steady(peer->mesh);
+    int32_t rc = session && session->link->slow
+                     ? mesh_airtime_carries(session->link, entry->klass, entry->bytes, left > 0 ? (uint64_t)left : 0,
+                                            text, sizeof text)
+                     : KOS_OK;
+    if (rc < 0)
+        mesh_outbox_fail(peer->mesh, entry, rc, text);
+    return rc >= 0;
+}
+
+/* On a slow link messages wait for others for a moment, and for airtime in the outbox, where they can still expire. */
+static bool waits(struct mesh_peer *peer, struct mesh_session *session, uint8_t klass)
+{
+    uint64_t now = kos_mono_ms(peer->mesh->env);
+    if (!session || !session->link->slow)
+        return false;
+    uint64_t air = mesh_airtime_wait_ms(session->link, klass);
+    if (air) {
+        session->link->airtime.held += !session->link->airtime.waiting;
+        session->link->airtime.waiting = true;
+        mesh_outbox_wake(peer->mesh, peer->waiting[klass], air);
+        return true;
+    }
+    if (!peer->gather_ms) {
+        peer->gather_ms = now + mesh_arq_gather_ms(session->arq);
+        mesh_outbox_wake(peer->mesh, peer->waiting[klass], mesh_arq_gather_ms(session->arq));
+    }
+    return now < peer->gather_ms;
+}
+
 static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t klass)
 {
     struct kos_mesh *mesh = peer->mesh;
@@ -260,6 +297,8 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
     run->secret = klp_id_eq(&signer, &mesh->self) ? kos_identity_secret(identity) : NULL;
     uint32_t most = run->secret ? KLP_BATCH_MAX : AGENT_BATCH_MAX;
     DL_FOREACH_SAFE(peer->waiting[klass], entry, next) {
+        if (!carried(peer, session, entry))
+            continue;
         if (!entry->handed || !klp_id_eq(&entry->signer, &signer) || run->count == most ||
             (run->count && bytes + entry->bytes > MESH_RUN_BYTES))
             break;
@@ -278,6 +317,11 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
     mesh_work(mesh, &run->job, sign, signed_run);
 }
 
+static size_t queue_room(const struct mesh_session *session)
+{
+    return session->link->slow ? 2 * (size_t)session->link->mtu : MESH_QUEUE_ROOM;
+}
+
 void mesh_sign_peer(struct mesh_peer *peer)
 {
     struct kos_mesh *mesh = peer->mesh;
@@ -289,13 +333,17 @@ void mesh_sign_peer(struct mesh_peer *peer)
         mesh_keep_want(peer);
         return;
     }
+    bool gathered = false;
     for (uint8_t klass = 0; klass < KLP_CLASSES; klass++) {
         if (!peer->waiting[klass] || peer->signing[klass] ||
-            (session && session->queue[klass].bytes >= MESH_QUEUE_ROOM))
+            (session && session->queue[klass].bytes >= queue_room(session)) || waits(peer, session, klass))
             continue;
+        gathered = true;
         if (peer->waiting[klass]->handed)
             start(peer, session, klass);
         else
             mark(peer, klass);
     }
+    if (gathered)
+        peer->gather_ms = 0;
 }

@@ -61,13 +61,28 @@ void kos_mesh_unwatch(struct kos_mesh *mesh, struct kos_watcher *watcher)
 
 /* ---- peers ---- */
 
+static json_t *link_json(const struct mesh_session *session)
+{
+    const struct mesh_link *link = session->link;
+    const struct mesh_arq *arq = session->arq;
+    if (!arq)
+        return json_pack("{s:b}", "datagrams", 0);
+    return json_pack("{s:b,s:I,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:b,s:I}}", "datagrams", 1, "mtu",
+                     (json_int_t)link->mtu, "slow", (int)link->slow, "sent", (json_int_t)arq->datagrams_out, "received",
+                     (json_int_t)arq->datagrams_in, "sent_again", (json_int_t)arq->sent_again, "repeats",
+                     (json_int_t)arq->repeated_in, "unacknowledged", (json_int_t)arq->flight_count, "bits_per_second",
+                     (json_int_t)link->bits_per_second, "airtime", "ms_per_hour", (json_int_t)link->airtime.per_hour_ms,
+                     "left_ms", (json_int_t)(link->airtime.left_us / 1000), "waiting", (int)link->airtime.waiting,
+                     "held", (json_int_t)link->airtime.held);
+}
+
 static json_t *session_json(const struct mesh_session *session)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:s}", "transport", session->link->transport, "address",
+    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:s,s:o}", "transport", session->link->transport, "address",
                      session->link->remote, "protocol", "KLP/1", "cipher",
                      session->pattern == KLP_NOISE_IK ? "Noise_IK_25519_AESGCM_SHA256" : "Noise_XX_25519_AESGCM_SHA256",
                      "since", (json_int_t)session->since_ms, "rtt_ms", (json_int_t)session->rtt_ms, "initiator",
-                     (int)session->initiator, "version", session->version);
+                     (int)session->initiator, "version", session->version, "link", link_json(session));
 }
 
 static json_t *agents_json(struct kos_mesh *mesh, const struct klp_id *node)

@@ -26,6 +26,8 @@ enum klp_frame_type {
     KLP_FRAME_MESSAGE = 9,      /* u16 signature length, signature, body */
     KLP_FRAME_BATCH = 10,       /* 64 bytes root signature, u16 count, then count times (u32 length, body) */
     KLP_FRAME_RECEIPTS = 11,    /* 64 bytes signature, receipts body */
+    KLP_FRAME_COMPACT = 3,      /* added to the three above: their compact forms, 12 to 14 */
+    KLP_FRAME_RECORD_REQUEST = 15, /* nothing: the peer's node record, please */
 };
 /* PING, PONG, CREDIT and CLOSE are exempt from credit and never cut, and may stand between the frames of an item of
  * their own class. Unknown types (1..255) of class bytes 0..2 are taken like the others and skipped whole. Refused with

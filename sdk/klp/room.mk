@@ -4,7 +4,8 @@ noinst_LTLIBRARIES += sdk/klp/libklpall.la
 lib_LTLIBRARIES += sdk/klp/libklp.la
 klpheadersdir = $(kosincludedir)/klp
 klpheaders_HEADERS = sdk/klp/crypto.h sdk/klp/id.h sdk/klp/address.h sdk/klp/json.h sdk/klp/log.h \
-  sdk/klp/statement.h sdk/klp/message.h sdk/klp/hpke.h sdk/klp/noise.h sdk/klp/frame.h
+  sdk/klp/statement.h sdk/klp/message.h sdk/klp/hpke.h sdk/klp/noise.h sdk/klp/frame.h \
+  sdk/klp/cbor.h sdk/klp/compact.h
 sdk_klp_libklpall_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
 sdk_klp_libklpall_la_CFLAGS = $(AM_CFLAGS) -fvisibility=default
 sdk_klp_libklp_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined -export-symbols-regex '^klp_'
@@ -15,6 +16,8 @@ sdk_klp_libklpall_la_LIBADD = $(OPENSSL_LIBS) $(SODIUM_LIBS) $(JANSSON_LIBS) -lm
 # primitives and codings
 sdk_klp_libklpall_la_SOURCES = sdk/klp/crypto.c sdk/klp/keys.c sdk/klp/codec.c sdk/klp/codec.h sdk/klp/id.c sdk/klp/address.c \
   sdk/klp/json_read.c sdk/klp/json_get.c sdk/klp/json_write.c sdk/klp/json_loose.c sdk/klp/json_number.c
+# small links
+sdk_klp_libklpall_la_SOURCES += sdk/klp/cbor.c sdk/klp/compact_private.h sdk/klp/compact.c sdk/klp/compact_open.c
 # identity and records
 sdk_klp_libklpall_la_SOURCES += sdk/klp/member.h sdk/klp/acceptance.c sdk/klp/event.c sdk/klp/log.c sdk/klp/log_memory.c \
   sdk/klp/log_private.h sdk/klp/log_query.c sdk/klp/did.c sdk/klp/statement.c sdk/klp/message.c sdk/klp/message_text.c
@@ -27,7 +30,8 @@ KLP_TEST_LIBS = sdk/klp/libklp.la $(CHECK_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $
 
 # primitives and codings: tests
 if HAVE_CHECK
-KLP_CORE_TESTS = sdk/klp/crypto_test sdk/klp/codec_test sdk/klp/id_test sdk/klp/json_test sdk/klp/address_test
+KLP_CORE_TESTS = sdk/klp/crypto_test sdk/klp/codec_test sdk/klp/id_test sdk/klp/json_test sdk/klp/address_test \
+  sdk/klp/cbor_test
 check_PROGRAMS += $(KLP_CORE_TESTS)
 TESTS += $(KLP_CORE_TESTS)
 sdk_klp_crypto_test_SOURCES = sdk/klp/crypto_test.c
@@ -42,6 +46,9 @@ sdk_klp_id_test_LDADD = $(KLP_TEST_LIBS)
 sdk_klp_address_test_SOURCES = sdk/klp/address_test.c
 sdk_klp_address_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_address_test_LDADD = $(KLP_TEST_LIBS)
+sdk_klp_cbor_test_SOURCES = sdk/klp/cbor_test.c
+sdk_klp_cbor_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+sdk_klp_cbor_test_LDADD = $(KLP_TEST_LIBS) -lm
 sdk_klp_json_test_SOURCES = sdk/klp/json_test.c
 sdk_klp_json_test_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 sdk_klp_json_test_LDADD = $(KLP_TEST_LIBS) -lm
