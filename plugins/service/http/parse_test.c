@@ -155,8 +155,8 @@ START_TEST(test_guard_mutated)
 {
     static const char *const seeds[] = {
         "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX: y\r\n\r\nhello",
-        "PUT /c HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n"
-        "5\r\nhello\r\n1f\r\n0123456789012345678901234567890\r\n0\r\n\r\n",
+        ("PUT /c HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "5\r\nhello\r\n1f\r\n0123456789012345678901234567890\r\n0\r\n\r\n"),
         "GET /%7Ea HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
     };
     static const char alphabet[] = "\r\n\0 :;,0aF\t-+x\x80/HTP";
