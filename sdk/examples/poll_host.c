@@ -171,6 +171,16 @@ static struct event *queue(struct poll_host *h, int kind, uint64_t id, int32_t s
     return e;
 }
 
+void poll_host_complete(struct poll_host *h, uint64_t op, int32_t status, struct kos_bytes result)
+{
+    struct event *e = queue(h, EVENT_COMPLETED, op, status);
+    if (result.len && !(e->data = malloc(result.len)))
+        abort();
+    if (result.len)
+        memcpy(e->data, result.data, result.len);
+    e->len = result.len;
+}
+
 static void complete(const struct kos_host *host, uint64_t op, int32_t status, struct kos_bytes result)
 {
     struct poll_host *h = self_of(host);
@@ -433,8 +443,9 @@ static void tx_abort(const struct kos_host *host, uint64_t tx)
 
 static void secret_get(const struct kos_host *host, const char *name, uint64_t op)
 {
-    (void)name;
-    queue(self_of(host), EVENT_COMPLETED, op, KOS_E_NOTFOUND);
+    struct poll_host *h = self_of(host);
+    const char *value = h->hooks && h->hooks->secret ? h->hooks->secret(h->arg, name) : NULL;
+    poll_host_complete(h, op, value ? KOS_OK : KOS_E_NOTFOUND, kos_bytes_str(value));
 }
 
 static void secret_put(const struct kos_host *host, const char *name, struct kos_bytes value, uint64_t op)

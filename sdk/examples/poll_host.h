@@ -20,6 +20,7 @@ struct poll_host_hooks {
     void (*send)(void *arg, const struct kos_draft *draft);                      /* at commit */
     void (*verdict)(void *arg, uint64_t message, int32_t verdict, int32_t error, const char *text);  /* at commit */
     const char *directory;  /* kos_host.directory */
+    const char *(*secret)(void *arg, const char *name);  /* NULL: there is none of that name */
 };
 
 /* Calls init with the declared defaults and `settings` over them ("links=2", NULL-terminated; NULL: none). NULL when a
@@ -32,6 +33,8 @@ const struct kos_host *poll_host_table(struct poll_host *host);
 void poll_host_start(struct poll_host *host);
 /* Runs what is due; waits up to wait_ms for something when nothing is. False: nothing happened. */
 bool poll_host_run(struct poll_host *host, int wait_ms);
+/* Answers what the plugin asked of a table that `feature` returned: kos_plugin.completed, when it runs next. */
+void poll_host_complete(struct poll_host *host, uint64_t op, int32_t status, struct kos_bytes result);
 /* stop, then runs until `stopped`; false when that did not come in 5 s. */
 bool poll_host_stop(struct poll_host *host);
 /* fini. What the plugin left watched, timed or open is counted in *ret_left (may be NULL). */
