@@ -10,6 +10,8 @@ AM_TESTS_ENVIRONMENT = CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_T
   PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE;
 noinst_HEADERS += tests/unit.h
 include tests/vectors/room.mk
+EXTRA_PROGRAMS =
+include tests/bench/room.mk
 include tests/radio/room.mk
 
 # Of the tree itself: rooms, manuals, plugins.

@@ -305,6 +305,9 @@ static int32_t replay_logs(struct collection *c, uint64_t from, uint64_t to, str
         wal_close(&c->wal);
         rc = wal_open(c->dir, name, c->space.dimension, g == to, &(const struct wal_reader){ replay_frame, &r }, &c->wal,
                       &cut, ret_error);
+        if (rc == KOS_E_NOTFOUND)
+            rc = kos_fail(ret_error, KOS_E_CORRUPT, "%s/%s is missing%s", c->folder, name,
+                          from == 0 ? ", or the base that stood for it" : "");
         if (rc == KOS_OK && g < to)
             c->older_bytes += c->wal.length;
         if (cut)

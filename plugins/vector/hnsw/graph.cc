@@ -25,7 +25,10 @@
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wreorder"
 #pragma GCC diagnostic ignored "-Wtype-limits"
+/* hnswlib looks one link ahead, past the end of a full list of an upper layer. */
+#define malloc(bytes_) std::malloc((bytes_) + sizeof(unsigned))
 #include <hnswlib/hnswlib.h>
+#undef malloc
 #pragma GCC diagnostic pop
 
 #include "graph.h"
@@ -218,7 +221,7 @@ int32_t graph_place(struct graph *graph, const float *point)
     char *at = index.data_level0_memory_ + node * index.size_data_per_element_;
     std::memset(at, 0, index.size_data_per_element_);
     std::memcpy(at + index.offsetData_, point, index.data_size_);
-    *index.getExternalLabeLp(node) = graph->labels.fetch_add(1, std::memory_order_relaxed);
+    index.setExternalLabel(node, graph->labels.fetch_add(1, std::memory_order_relaxed));
     index.element_levels_[node] = 0;
     index.cur_element_count++;
     return KOS_OK;
@@ -231,7 +234,8 @@ static const uint32_t *restore_node(index_type &index, uint32_t node, int32_t to
         return nullptr;
     uint32_t level = *at++;
     if (level > 0) {
-        index.linkLists_[node] = static_cast<char *>(std::calloc(level, index.size_links_per_element_));
+        size_t bytes = level * index.size_links_per_element_ + sizeof(unsigned);
+        index.linkLists_[node] = static_cast<char *>(std::calloc(1, bytes));
         if (!index.linkLists_[node])
             return nullptr;
         index.element_levels_[node] = static_cast<int>(level);

@@ -14,7 +14,7 @@ plugins_vector_hnsw_hnsw_la_LIBADD = sdk/klp/libklp.la $(SODIUM_LIBS) -lpthread 
 
 if PLUGIN_VECTOR_HNSW
 if HAVE_CHECK
-HNSW_TESTS = plugins/vector/hnsw/hnsw_test
+HNSW_TESTS = plugins/vector/hnsw/hnsw_test plugins/vector/hnsw/crash_test
 check_PROGRAMS += $(HNSW_TESTS)
 TESTS += $(HNSW_TESTS)
 HNSW_TEST_CPPFLAGS = -D_GNU_SOURCE=1 -I$(srcdir)/sdk -I$(srcdir)/tests $(CHECK_CFLAGS)
@@ -24,5 +24,10 @@ plugins_vector_hnsw_hnsw_test_SOURCES = plugins/vector/hnsw/hnsw_test.c plugins/
 plugins_vector_hnsw_hnsw_test_CPPFLAGS = $(HNSW_TEST_CPPFLAGS)
 plugins_vector_hnsw_hnsw_test_LDADD = $(CHECK_LIBS) -ldl -lpthread -lm
 EXTRA_plugins_vector_hnsw_hnsw_test_DEPENDENCIES = $(HNSW_MODULES)
+plugins_vector_hnsw_crash_test_SOURCES = plugins/vector/hnsw/crash_test.c plugins/vector/hnsw/testing.h \
+  sdk/examples/poll_host.c sdk/examples/poll_host.h
+plugins_vector_hnsw_crash_test_CPPFLAGS = $(HNSW_TEST_CPPFLAGS)
+plugins_vector_hnsw_crash_test_LDADD = $(CHECK_LIBS) -ldl -lpthread -lm
+EXTRA_plugins_vector_hnsw_crash_test_DEPENDENCIES = $(HNSW_MODULES)
 endif
 endif
