@@ -29,19 +29,21 @@ def command(*arguments, cwd=None, env=None, status=0):
 
 
 class Installed:
-    """What `make install` puts below a DESTDIR, as far as the SDK needs it, and the way to use it from there."""
+    """What `make install` puts below a DESTDIR, or of it what the SDK is, and the way to use it from there."""
 
-    def __init__(self, case):
+    def __init__(self, case, whole=False):
         self.root = os.path.join(case.dir, "root")
-        command("make", "-C", BUILD, "install-data", "install-binSCRIPTS", f"DESTDIR={self.root}", env=clean_environment())
+        parts = ["kosheadersHEADERS", "pkgconfigDATA", "dist_sdkDATA", "dist_kosnewDATA", "dist_aclocalDATA", "binSCRIPTS"]
+        command("make", "-C", BUILD, *(["install"] if whole else ["install-" + p for p in parts]), f"DESTDIR={self.root}", env=clean_environment())
         pc = subprocess.run(["find", self.root, "-name", "kos-sdk.pc"], capture_output=True, text=True, check=True).stdout.split()
         equal(len(pc), 1, "kos-sdk.pc is installed")
         self.env = clean_environment(PKG_CONFIG_PATH=os.path.dirname(pc[0]), PKG_CONFIG_SYSROOT_DIR=self.root)
         self.kos_new = self.variable("kos_new")
         m4 = subprocess.run(["find", self.root, "-name", "kos.m4"], capture_output=True, text=True, check=True).stdout.strip()
         self.env["ACLOCAL_PATH"] = os.path.dirname(m4)
-        # Built, not installed: it is linked with the libraries of the tree.
-        conform = os.path.join(BUILD, "sdk", "conform", "kos-conform")
+        # Of a whole installation its own, which finds the libraries beside it; else that of the tree.
+        self.env["LD_LIBRARY_PATH"] = os.path.join(self.root, os.path.dirname(os.path.dirname(pc[0])))
+        conform = self.variable("kos_conform") if whole else os.path.join(BUILD, "kos-conform")
         self.conform = conform if os.path.exists(conform) else ":"
         self.work = os.path.join(case.dir, "elsewhere")
         os.mkdir(self.work)
@@ -74,7 +76,7 @@ def loads(case, module, name, feature):
 
 
 def test_each_kind_in_c_and_cxx(case):
-    sdk = Installed(case)
+    sdk = Installed(case, whole=True)
     for kind, feature in KINDS.items():
         for language in ("", "--c++"):
             name = "my_" + kind + ("_pp" if language else "")
