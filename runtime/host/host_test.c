@@ -479,7 +479,7 @@ START_TEST(test_examples)
         "  ping = { module = \"%b/sdk/examples/.libs/handler_ping.so\"; isolate = false; rights = [ \"send\" ]; };\n"
         "  found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; settings = { directory = "
         "\"%d\"; interval = \"10ms\"; }; };\n"
-        "  files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\" ];\n"
+        "  files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\", \"files\" ];\n"
         "            settings = { directory = \"%d\"; target = \"klp://node.x\"; interval = \"10ms\"; }; };\n"
         "  brute = { module = \"%b/sdk/examples/.libs/vector_brute.so\"; isolate = false; };\n"
         "  tcp = { module = \"%b/plugins/transport/tcp/.libs/tcp.so\"; isolate = false; rights = [ \"listen\", "

@@ -9,8 +9,8 @@
 #include "unit.h"
 
 #define BRIDGE                                                                                                         \
-    "plugins = { files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\" "    \
-    "];\n maps = ( { type = \"ORDER\"; destination = \"orders\"; }, { type = \"BAD\"; destination = \"../x\"; } );\n"     \
+    "plugins = { files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\", "    \
+    "\"files\" ];\n maps = ( { type = \"ORDER\"; destination = \"orders\"; }, { type = \"BAD\"; destination = \"../x\"; } );\n"     \
     " settings = { directory = \"%d\"; target = \"klp://node.x\"; type = \"NEWS\"; interval = \"10ms\"; }; }; };\n"
 
 static void put(const char *name)
@@ -189,7 +189,7 @@ START_TEST(test_wiring)
           "maps = ( { type = \"X\"; destination = \"y\"; } ); }; };",
           "is no bridge" },
         { "plugins = { ping = { module = \"%b/sdk/examples/.libs/handler_ping.so\"; isolate = false; rights = [ \"send\" ]; };\n"
-          "files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\" ];\n"
+          "files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\", \"files\" ];\n"
           "maps = ( { type = \"PING\"; destination = \"y\"; } );\n"
           "settings = { directory = \"/tmp\"; target = \"klp://node.x\"; }; }; };",
           "PING" },
