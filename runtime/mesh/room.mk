@@ -8,7 +8,7 @@ libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mes
 
 if HAVE_CHECK
 MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \
-  runtime/mesh/datagram_test runtime/mesh/soak_test
+  runtime/mesh/datagram_test runtime/mesh/datagram_hostile_test runtime/mesh/soak_test
 check_PROGRAMS += $(MESH_TESTS)
 TESTS += $(MESH_TESTS)
 MESH_TESTING = runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h
@@ -27,6 +27,9 @@ runtime_mesh_hostile_test_LDADD = $(TEST_LIBS)
 runtime_mesh_flow_test_SOURCES = runtime/mesh/flow_test.c $(MESH_TESTING)
 runtime_mesh_flow_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_flow_test_LDADD = $(TEST_LIBS)
+runtime_mesh_datagram_hostile_test_SOURCES = runtime/mesh/datagram_hostile_test.c $(MESH_TESTING)
+runtime_mesh_datagram_hostile_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_mesh_datagram_hostile_test_LDADD = $(TEST_LIBS)
 runtime_mesh_datagram_test_SOURCES = runtime/mesh/datagram_test.c $(MESH_TESTING)
 runtime_mesh_datagram_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_datagram_test_LDADD = $(TEST_LIBS)

@@ -295,12 +295,14 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
     run->link = session ? session->link->id : 0;
     run->klass = klass;
     run->secret = klp_id_eq(&signer, &mesh->self) ? kos_identity_secret(identity) : NULL;
+    /* A run arrives as a whole: on a slow link a long one would keep the first of its messages from arriving. */
+    size_t most_bytes = session && session->link->slow ? 4 * (size_t)session->link->mtu : MESH_RUN_BYTES;
     uint32_t most = run->secret ? KLP_BATCH_MAX : AGENT_BATCH_MAX;
     DL_FOREACH_SAFE(peer->waiting[klass], entry, next) {
         if (!carried(peer, session, entry))
             continue;
         if (!entry->handed || !klp_id_eq(&entry->signer, &signer) || run->count == most ||
-            (run->count && bytes + entry->bytes > MESH_RUN_BYTES))
+            (run->count && bytes + entry->bytes > most_bytes))
             break;
         bytes += (size_t)entry->bytes;
         if (!take_entry(mesh, peer, run, entry))

@@ -3,13 +3,14 @@
 # with VECTORS=DIR on another directory of the same layout.
 VECTOR_CHECKS = tests/vectors/check_jcs tests/vectors/check_json tests/vectors/check_wycheproof \
   tests/vectors/check_noise tests/vectors/check_hpke tests/vectors/check_merkle \
-  tests/vectors/check_multiformats tests/vectors/check_did
+  tests/vectors/check_multiformats tests/vectors/check_did \
+  tests/vectors/check_cbor
 check_PROGRAMS += $(VECTOR_CHECKS)
 TESTS += $(VECTOR_CHECKS)
 noinst_HEADERS += tests/vectors/vectors.h
 EXTRA_DIST += tests/vectors/README.md tests/vectors/LEFT-OUT tests/vectors/LICENSES tests/vectors/jcs \
   tests/vectors/json-test-suite tests/vectors/wycheproof tests/vectors/noise tests/vectors/hpke \
-  tests/vectors/merkle tests/vectors/multiformats tests/vectors/did
+  tests/vectors/merkle tests/vectors/multiformats tests/vectors/did tests/vectors/cbor
 
 VECTOR_LIBS = sdk/klp/libklp.la $(JANSSON_LIBS) -lm
 tests_vectors_check_jcs_SOURCES = tests/vectors/check_jcs.c
@@ -33,6 +34,9 @@ tests_vectors_check_merkle_LDADD = $(VECTOR_LIBS)
 tests_vectors_check_multiformats_SOURCES = tests/vectors/check_multiformats.c
 tests_vectors_check_multiformats_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 tests_vectors_check_multiformats_LDADD = $(VECTOR_LIBS)
+tests_vectors_check_cbor_SOURCES = tests/vectors/check_cbor.c
+tests_vectors_check_cbor_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
+tests_vectors_check_cbor_LDADD = $(VECTOR_LIBS)
 tests_vectors_check_did_SOURCES = tests/vectors/check_did.c
 tests_vectors_check_did_CPPFLAGS = $(KLP_TEST_CPPFLAGS)
 tests_vectors_check_did_LDADD = $(VECTOR_LIBS)
