@@ -6,7 +6,8 @@ PY_LOG_DRIVER = $(LOG_DRIVER)
 PY_LOG_COMPILER = python3
 AM_TESTS_ENVIRONMENT = CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_TIMEOUT=120; \
   export CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT; \
-  KOS_SRCDIR='$(abs_top_srcdir)'; KOS_BUILDDIR='$(abs_top_builddir)'; export KOS_SRCDIR KOS_BUILDDIR; \
+  KOS_SRCDIR='$(abs_top_srcdir)'; KOS_BUILDDIR='$(abs_top_builddir)'; KOS_CELL='$(abs_top_builddir)/kos-cell'; \
+  export KOS_SRCDIR KOS_BUILDDIR KOS_CELL; \
   PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE;
 noinst_HEADERS += tests/unit.h
 include tests/vectors/room.mk
@@ -30,6 +31,7 @@ INTEGRATION += tests/integration/control.py
 INTEGRATION += tests/integration/bad_input.py
 INTEGRATION += tests/integration/three.py
 INTEGRATION += tests/integration/lora.py
+INTEGRATION += tests/integration/cells.py
 INTEGRATION += tests/integration/kos_new.py
 INTEGRATION += tests/integration/http_cell.py
 TESTS += $(INTEGRATION)

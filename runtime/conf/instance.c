@@ -84,6 +84,7 @@ static const struct kos_conf_field fields[] = {
     FIELD(KOS_SETTING_STRING, control_group, "", 0, 0),
     FIELD(KOS_SETTING_STRING, passphrase_file, "", 0, 0),
     FIELD(KOS_SETTING_STRING, plugin_dir, KOS_PLUGINDIR, 1, 4096),
+    FIELD(KOS_SETTING_STRING, cell_program, "", 0, 4096),
     FIELD(KOS_SETTING_LIST, agent_paths, "", 0, 64),
     FIELD(KOS_SETTING_INT, links, "16384", 1, 1 << 20),
     FIELD(KOS_SETTING_INT, half_open, "1024", 1, 1 << 20),
@@ -130,6 +131,14 @@ int32_t kos_settings_check_listen(const char *address, struct kos_error *ret_err
     return KOS_OK;
 }
 
+const char *kos_cell_program(const struct kos_settings *settings)
+{
+    const char *named = getenv("KOS_CELL");
+    if (settings && settings->cell_program && *settings->cell_program)
+        return settings->cell_program;
+    return named && *named ? named : KOS_LIBEXECDIR "/kos-cell";
+}
+
 int32_t kos_settings_log_level(const char *word)
 {
     static const char *const words[] = { "error", "warning", "notice", "info", "debug" };
@@ -162,6 +171,10 @@ static int32_t settings_check(const struct kos_conf_node *root, const struct kos
             member = "agent_paths";
             r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is not an absolute path", settings->agent_paths[i]);
         }
+    if (r == KOS_OK && *settings->cell_program && *settings->cell_program != '/') {
+        member = "cell_program";
+        r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is not an absolute path", settings->cell_program);
+    }
     if (r == KOS_OK && kos_settings_log_level(settings->log_level) < 0) {
         member = "log_level";
         r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is none of error, warning, notice, info, debug", settings->log_level);

@@ -32,6 +32,7 @@ struct kos_settings {
     char *control_group;      /* "" none */
     char *passphrase_file;    /* "" none */
     char *plugin_dir;
+    char *cell_program;       /* "": kos_cell_program knows */
     char **agent_paths;       /* what agents may read and execute besides the system's programs */
     /* limits; each with its default in kosd.conf(5) */
     int64_t links, half_open, half_open_per_source, handshake_ms, idle_ping_ms, dead_ms, session_ms, credit_bytes,
@@ -44,6 +45,8 @@ void kos_settings_fini(struct kos_settings *settings);
 int32_t kos_settings_check_name(const char *name, struct kos_error *ret_error);
 int32_t kos_settings_check_role(const char *role, struct kos_error *ret_error);
 int32_t kos_settings_check_listen(const char *address, struct kos_error *ret_error);
+/* Where kos-cell is: as set, else $KOS_CELL (of a tree that is not installed), else where it is installed. */
+const char *kos_cell_program(const struct kos_settings *settings /* may be NULL */);
 /* enum kos_log_level of "error", "warning", "notice", "info", "debug". */
 int32_t kos_settings_log_level(const char *word);
 

@@ -42,6 +42,12 @@ static void push(struct kos_down *down, struct kos_frame *frame)
         kos_defer(driver->env, &driver->drain);
 }
 
+void kos_driver_push(struct kos_backend *backend, struct kos_frame *frame)
+{
+    frame->next = NULL;
+    push(&driver_of(backend)->down, frame);
+}
+
 static struct kos_frame *pop(struct kos_driver *driver)
 {
     struct kos_frame *frame = driver->first;

@@ -35,5 +35,8 @@ struct kos_driver_spec {
  * runs, since init may use the host's services; on failure it is NULL again and nothing of the plugin runs any more. */
 int32_t kos_driver_new(struct kos_env *env, const struct kos_driver_spec *spec, struct kos_services *services,
                        struct kos_backend **ret_backend, struct kos_error *ret_error);
+/* A call of backend.h that comes as a frame (down.h), but for start and stop. Takes it. */
+struct kos_frame;
+void kos_driver_push(struct kos_backend *backend, struct kos_frame *frame);
 
 #endif

@@ -12,6 +12,7 @@
 
 enum {
     KOS_FRAME_SECRET = 1,            /* wiped when freed */
+    KOS_FRAME_FD = 2,                /* a descriptor travels along (channel.h sets and clears it) */
     KOS_FRAME_MAX = 64 << 20,        /* head and body: an upsert of many vectors is the largest */
 };
 

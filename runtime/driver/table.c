@@ -3,6 +3,7 @@
  * services.h. */
 #include "driver/driver_private.h"
 #include "driver/http_frame.h"
+#include "driver/remote.h"
 
 /* NULL: the plugin called after it had said stopped, or from a thread that is not the loop's, where nothing may be
  * touched: an in-process host only notes it. */
@@ -372,18 +373,17 @@ static const struct kos_http_service_host http_service_table = { sizeof http_ser
 
 /* ---- features ---- */
 
+const char *const kos_driver_features[] = { KOS_TRANSPORT_HOST, KOS_DISCOVERY_HOST, KOS_BRIDGE_HOST,      KOS_CONTROL_HOST,
+                                            KOS_AGENTS,         KOS_HTTP,           KOS_HTTP_SERVICE_HOST, NULL };
+
 static const void *t_feature(const struct kos_host *host, const char *name)
 {
-    static const struct { const char *name; const void *table; } known[] = {
-        { KOS_TRANSPORT_HOST, &transport_host }, { KOS_DISCOVERY_HOST, &discovery_host },
-        { KOS_BRIDGE_HOST, &bridge_host },       { KOS_CONTROL_HOST, &control_host },
-        { KOS_AGENTS, &agents_table },           { KOS_HTTP, &http_table },
-        { KOS_HTTP_SERVICE_HOST, &http_service_table },
-    };
+    static const void *const tables[] = { &transport_host, &discovery_host, &bridge_host,       &control_host,
+                                          &agents_table,   &http_table,     &http_service_table };
     SERVICES(host) NULL;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(known[i].name, name) == 0)
-            return services->ops->gives(services, name) ? known[i].table : NULL;
+    for (size_t i = 0; kos_driver_features[i]; i++)
+        if (strcmp(kos_driver_features[i], name) == 0)
+            return services->ops->gives(services, name) ? tables[i] : NULL;
     return NULL;
 }
 

@@ -5,16 +5,23 @@
 #include "host/services.h"
 
 struct kos_host_run {
-    uint64_t id;
+    uint64_t id, owned;                /* the plugin's, which may use it again in its next life; the registry's */
     struct kos_policy_request place;   /* of its source, among the concurrent tasks that the policy lets it have */
     bool placed;
-    UT_hash_handle hh;
+    UT_hash_handle hh, by_owned;
 };
 
 static struct kos_host_run *find(struct kos_hosted *hosted, uint64_t id)
 {
     struct kos_host_run *run;
     HASH_FIND(hh, hosted->runs, &id, sizeof id, run);
+    return run;
+}
+
+static struct kos_host_run *find_owned(struct kos_hosted *hosted, uint64_t owned)
+{
+    struct kos_host_run *run;
+    HASH_FIND(by_owned, hosted->runs_by_owned, &owned, sizeof owned, run);
     return run;
 }
 
@@ -32,7 +39,7 @@ static bool take_place(struct kos_hosted *hosted, struct kos_host_run *run, cons
     int32_t rc = kos_trust_tasks_take(hosted->hosting->trust, &run->place, &decision);
     run->placed = rc >= 0;
     if (rc < 0)
-        kos_host_owner_ops.ended(&hosted->owner, run->id, rc, kos_bytes(NULL, 0),
+        kos_host_owner_ops.ended(&hosted->owner, run->owned, rc, kos_bytes(NULL, 0),
                                  decision.peer_text[0] ? decision.peer_text : decision.text, kos_error_retry(rc), NULL);
     return rc >= 0;
 }
@@ -42,6 +49,7 @@ static void drop(struct kos_hosted *hosted, struct kos_host_run *run)
     if (run->placed)
         kos_trust_tasks_give(hosted->hosting->trust, &run->place);
     HASH_DEL(hosted->runs, run);
+    HASH_DELETE(by_owned, hosted->runs_by_owned, run);
     free(run);
 }
 
@@ -59,44 +67,50 @@ void kos_service_run(struct kos_services *services, uint64_t id, const struct ko
     KOS_SIZED(&r, given);
     struct kos_host_run *run = kos_new(sizeof *run);
     run->id = id;
+    run->owned = kos_hosted_id(hosted);
     HASH_ADD(hh, hosted->runs, id, sizeof run->id, run);
+    HASH_ADD(by_owned, hosted->runs_by_owned, owned, sizeof run->owned, run);
     if (!r.task || !r.source) {
-        kos_host_owner_ops.ended(&hosted->owner, id, KOS_E_INVALID, kos_bytes(NULL, 0), "a run needs task and source",
+        kos_host_owner_ops.ended(&hosted->owner, run->owned, KOS_E_INVALID, kos_bytes(NULL, 0), "a run needs task and source",
                                  0, NULL);
         return;
     }
     if (take_place(hosted, run, &r))
-        kos_agents_run(hosted->hosting->agents, &hosted->owner, id, &r);
+        kos_agents_run(hosted->hosting->agents, &hosted->owner, run->owned, &r);
 }
 
 void kos_service_run_credit(struct kos_services *services, uint64_t id, uint64_t bytes)
 {
     struct kos_hosted *hosted = kos_hosted_of(services);
-    if (find(hosted, id))
-        kos_agents_credit(hosted->hosting->agents, &hosted->owner, id, bytes);
+    struct kos_host_run *run = find(hosted, id);
+    if (run)
+        kos_agents_credit(hosted->hosting->agents, &hosted->owner, run->owned, bytes);
 }
 
 void kos_service_run_cancel(struct kos_services *services, uint64_t id)
 {
     struct kos_hosted *hosted = kos_hosted_of(services);
-    if (find(hosted, id))
-        kos_agents_cancel(hosted->hosting->agents, &hosted->owner, id);
+    struct kos_host_run *run = find(hosted, id);
+    if (run)
+        kos_agents_cancel(hosted->hosting->agents, &hosted->owner, run->owned);
 }
 
-static void output(struct kos_agents_owner *owner, uint64_t id, int32_t kind, struct kos_bytes bytes)
+static void output(struct kos_agents_owner *owner, uint64_t owned, int32_t kind, struct kos_bytes bytes)
 {
     struct kos_hosted *hosted = (struct kos_hosted *)owner;
-    if (find(hosted, id) && hosted->backend)
-        hosted->backend->ops->output(hosted->backend, id, kind, bytes);
+    struct kos_host_run *run = find_owned(hosted, owned);
+    if (run && hosted->backend)
+        hosted->backend->ops->output(hosted->backend, run->id, kind, bytes);
 }
 
-static void ended(struct kos_agents_owner *owner, uint64_t id, int32_t status, struct kos_bytes result,
+static void ended(struct kos_agents_owner *owner, uint64_t owned, int32_t status, struct kos_bytes result,
                   const char *text, int32_t retry, const uint8_t audit[32])
 {
     struct kos_hosted *hosted = (struct kos_hosted *)owner;
-    struct kos_host_run *run = find(hosted, id);
+    struct kos_host_run *run = find_owned(hosted, owned);
     if (!run)
         return;
+    uint64_t id = run->id;
     drop(hosted, run);
     if (hosted->backend)
         hosted->backend->ops->ended(hosted->backend, id, status, result, text ? text : "", retry, audit);
@@ -108,9 +122,9 @@ void kos_runs_drop(struct kos_hosted *hosted)
 {
     struct kos_host_run *run, *next;
     HASH_ITER(hh, hosted->runs, run, next) {
-        uint64_t id = run->id;
+        uint64_t owned = run->owned;
         drop(hosted, run);
-        kos_agents_cancel(hosted->hosting->agents, &hosted->owner, id);
+        kos_agents_cancel(hosted->hosting->agents, &hosted->owner, owned);
     }
 }
 

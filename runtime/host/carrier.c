@@ -11,7 +11,9 @@ struct kos_host_link {
     struct kos_hosted *hosted;
     uint64_t mesh_id;               /* 0: the mesh does not know it (any more) */
     uint64_t plugin_id;             /* even: ours, odd: the plugin's */
+    char *address;                  /* of an endpoint, or of a dial that waits for its cell; NULL none */
     bool up;
+    bool waits, given_up;           /* for the cell; and the mesh wants it no more */
     uint64_t credit_in;             /* what the plugin may still hand over */
     uint64_t outstanding;           /* what the mesh sent and the plugin has not given back */
     UT_hash_handle by_mesh, by_plugin;
@@ -58,6 +60,7 @@ static void link_free(struct kos_host_link *link, struct kos_host_link **plugin_
     HASH_DELETE(by_plugin, *plugin_table, link);
     if (link->mesh_id)
         HASH_DELETE(by_mesh, *mesh_table, link);
+    free(link->address);
     free(link);
 }
 
@@ -68,7 +71,8 @@ static int32_t route(struct kos_carrier *carrier, const char *address, struct ko
     struct kos_hosted *hosted = kos_wiring_for_address(hosting_of(carrier), address);
     if (!hosted)
         return KOS_E_UNSUPPORTED;
-    if (hosted->state != KOS_HOSTED_LOADED && hosted->state != KOS_HOSTED_RUNNING)
+    if (hosted->state != KOS_HOSTED_LOADED && hosted->state != KOS_HOSTED_RUNNING &&
+        hosted->state != KOS_HOSTED_RESTARTING)
         return KOS_E_STATE;
     *ret_hosted = hosted;
     return KOS_OK;
@@ -82,14 +86,18 @@ static int32_t c_listen(struct kos_carrier *carrier, uint64_t endpoint, const ch
         return rc;
     struct kos_host_link *e = link_new(hosted, kos_hosted_id(hosted), &hosted->endpoints);
     known_as(e, endpoint, &hosted->hosting->mesh_endpoints);
-    hosted->backend->ops->listen(hosted->backend, e->plugin_id, address);
+    e->address = kos_strdup(address);
+    if (hosted->state != KOS_HOSTED_RESTARTING)
+        hosted->backend->ops->listen(hosted->backend, e->plugin_id, address);
     return KOS_OK;
 }
 
 static void c_endpoint_close(struct kos_carrier *carrier, uint64_t endpoint)
 {
     struct kos_host_link *e = by_mesh(hosting_of(carrier)->mesh_endpoints, endpoint);
-    if (e)
+    if (e && e->hosted->state == KOS_HOSTED_RESTARTING)
+        link_free(e, &e->hosted->endpoints, &e->hosted->hosting->mesh_endpoints);
+    else if (e)
         e->hosted->backend->ops->endpoint_close(e->hosted->backend, e->plugin_id);
 }
 
@@ -101,7 +109,11 @@ static int32_t c_dial(struct kos_carrier *carrier, uint64_t id, const char *addr
         return rc;
     struct kos_host_link *link = link_new(hosted, kos_hosted_id(hosted), &hosted->links);
     known_as(link, id, &hosted->hosting->mesh_links);
-    hosted->backend->ops->dial(hosted->backend, link->plugin_id, address);
+    link->waits = hosted->state == KOS_HOSTED_RESTARTING;
+    if (link->waits)
+        link->address = kos_strdup(address);
+    else
+        hosted->backend->ops->dial(hosted->backend, link->plugin_id, address);
     return KOS_OK;
 }
 
@@ -127,8 +139,12 @@ static void c_credit(struct kos_carrier *carrier, uint64_t id, uint64_t bytes)
 static void c_close(struct kos_carrier *carrier, uint64_t id, bool flush)
 {
     struct kos_host_link *link = by_mesh(hosting_of(carrier)->mesh_links, id);
-    if (link)
+    if (link && link->waits) {
+        link->given_up = true;
+        kos_defer(hosting_of(carrier)->env, &hosting_of(carrier)->given_up);
+    } else if (link) {
         link->hosted->backend->ops->link_close(link->hosted->backend, link->plugin_id, flush);
+    }
 }
 
 const struct kos_carrier_ops kos_host_carrier_ops = { c_listen, c_endpoint_close, c_dial, c_send, c_credit, c_close };
@@ -145,6 +161,12 @@ void kos_service_endpoint_up(struct kos_services *services, uint64_t id, const c
         return;
     }
     e->up = true;
+    /* A port that was chosen is one that others may know by now. */
+    size_t len = e->address ? strlen(e->address) : 0;
+    if (address && *address && len > 2 && strcmp(e->address + len - 2, ":0") == 0) {
+        free(e->address);
+        e->address = kos_strdup(address);
+    }
     kos_mesh_endpoint_up(hosted->hosting->mesh, e->mesh_id, address ? address : "");
 }
 
@@ -253,13 +275,59 @@ void kos_service_link_down(struct kos_services *services, uint64_t id, int32_t s
         kos_mesh_link_down(hosted->hosting->mesh, mesh_id, status, text ? text : kos_error_text(status));
 }
 
+/* It will listen there again: the mesh hears that it does not now. */
+static void endpoint_wait(struct kos_hosted *hosted, struct kos_host_link *e)
+{
+    bool was_up = e->up;
+    HASH_DELETE(by_plugin, hosted->endpoints, e);
+    e->plugin_id = kos_hosted_id(hosted);
+    e->up = false;
+    HASH_ADD(by_plugin, hosted->endpoints, plugin_id, sizeof e->plugin_id, e);
+    if (was_up)
+        kos_mesh_endpoint_down(hosted->hosting->mesh, e->mesh_id, hosted->why.code, hosted->why.text);
+}
+
 void kos_links_drop(struct kos_hosted *hosted)
 {
-    struct kos_host_link *link, *next;
+    struct kos_host_link *link, *next, *endpoints = hosted->endpoints;
     HASH_ITER(by_plugin, hosted->links, link, next)
-        kos_service_link_down(&hosted->services, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
+        if (!link->waits)
+            kos_service_link_down(&hosted->services, link->plugin_id, hosted->why.code, hosted->why.text);
+    if (hosted->state != KOS_HOSTED_RESTARTING) {
+        HASH_ITER(by_plugin, hosted->endpoints, link, next)
+            kos_service_endpoint_down(&hosted->services, link->plugin_id, hosted->why.code, hosted->why.text);
+        return;
+    }
+    hosted->endpoints = NULL;
+    while (endpoints) {
+        struct kos_host_link *e = endpoints;
+        HASH_DELETE(by_plugin, endpoints, e);
+        HASH_ADD(by_plugin, hosted->endpoints, plugin_id, sizeof e->plugin_id, e);
+        endpoint_wait(hosted, e);
+    }
+}
+
+void kos_links_back(struct kos_hosted *hosted)
+{
+    struct kos_host_link *link, *next;
     HASH_ITER(by_plugin, hosted->endpoints, link, next)
-        kos_service_endpoint_down(&hosted->services, link->plugin_id, KOS_E_CLOSED, "its transport was stopped");
+        hosted->backend->ops->listen(hosted->backend, link->plugin_id, link->address);
+    HASH_ITER(by_plugin, hosted->links, link, next)
+        if (link->waits && !link->given_up) {
+            link->waits = false;
+            hosted->backend->ops->dial(hosted->backend, link->plugin_id, link->address);
+        }
+}
+
+void kos_links_given_up(struct kos_deferred *deferred)
+{
+    struct kos_hosting *hosting =
+        (struct kos_hosting *)((char *)deferred - offsetof(struct kos_hosting, given_up));
+    struct kos_host_link *link, *next;
+    HASH_ITER(by_mesh, hosting->mesh_links, link, next)
+        if (link->given_up)
+            kos_service_link_down(&link->hosted->services, link->plugin_id, KOS_E_CLOSED,
+                                  "given up while its transport was restarting");
 }
 
 size_t kos_links_count(const struct kos_hosted *hosted)

@@ -135,7 +135,8 @@ void kos_calls_drop(struct kos_hosted *hosted)
         struct kos_plugin_reply *to = call->to;
         forget(call);
         if (to)
-            to->reply(to, KOS_E_CANCELLED, kos_bytes(NULL, 0), "the plugin was stopped before it answered", false);
+            to->reply(to, hosted->why.code == KOS_E_CLOSED ? KOS_E_CANCELLED : hosted->why.code, kos_bytes(NULL, 0),
+                      hosted->why.text, false);
     }
 }
 

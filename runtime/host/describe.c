@@ -1,132 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Describes a module in a child process: its constructors run there, with limits and without rights, and only bounded
- * JSON comes back. The child may map and read files, compute, and write to one pipe. */
+ * Has a module described by kos-cell, a process without rights: bounded JSON comes back, or the reason why not. */
 #include "host/host.h"
 #include "driver/manifest.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <seccomp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { DESCRIBE_MS = 10000, DESCRIBE_CPU_S = 5, DESCRIBE_FILES = 256 };
-#define DESCRIBE_MEMORY ((rlim_t)1 << 30)
-
-#if defined(__SANITIZE_ADDRESS__)
-#define DESCRIBE_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define DESCRIBE_SANITIZED 1
-#endif
-#endif
-#ifndef DESCRIBE_SANITIZED
-#define DESCRIBE_SANITIZED 0
-#endif
-
-/* The hard limit lies a little above: at the soft one of CPU time a signal says why it ends. */
-static bool limit(int what, rlim_t value)
-{
-    struct rlimit now, wanted = { value, value + 1 };
-    if (getrlimit(what, &now) != 0)
-        return false;
-    if (now.rlim_max < wanted.rlim_max)
-        wanted = (struct rlimit){ now.rlim_max < value ? now.rlim_max : value, now.rlim_max };
-    return setrlimit(what, &wanted) == 0;
-}
-
-static bool set_limits(void)
-{
-    bool ok = limit(RLIMIT_CPU, DESCRIBE_CPU_S) && limit(RLIMIT_CORE, 0) && limit(RLIMIT_NOFILE, DESCRIBE_FILES);
-    /* The sanitizer's shadow takes terabytes of address space. */
-    return ok && (DESCRIBE_SANITIZED || limit(RLIMIT_DATA, DESCRIBE_MEMORY));
-}
-
-/* What a dynamic linker, constructors and JSON need. All else gives EPERM, so that a library's constructor that looks
- * for more fares as on a poor machine instead of ending the description. */
-static bool confine(int out)
-{
-    static const int allowed[] = {
-        SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(readv), SCMP_SYS(close), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
-        SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(statx), SCMP_SYS(lseek), SCMP_SYS(mmap), SCMP_SYS(mprotect),
-        SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(getrandom),
-        SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getpid),
-        SCMP_SYS(gettid), SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid),
-        SCMP_SYS(getegid), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_yield), SCMP_SYS(getrlimit), SCMP_SYS(uname),
-        SCMP_SYS(sysinfo), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn),
-        SCMP_SYS(sigaltstack), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(access), SCMP_SYS(faccessat),
-        SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getcwd), SCMP_SYS(getdents64),
-        SCMP_SYS(arch_prctl), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(set_tid_address),
-        SCMP_SYS(membarrier), SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
-    };
-    const uint64_t changing = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND;
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    if (!filter)
-        return false;
-    bool ok = true;
-    for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
-        ok = (seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0) == 0 || allowed[i] < 0) && ok;
-    ok = ok &&
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-                         SCMP_A2(SCMP_CMP_MASKED_EQ, changing, O_RDONLY)) == 0;
-    ok = ok &&
-        (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, changing, O_RDONLY)) ==
-             0 ||
-         SCMP_SYS(open) < 0);
-    ok = ok &&
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)out)) == 0;
-    ok = ok && seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0)) == 0;
-    ok = ok &&
-        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid())) ==
-            0; /* abort() */
-    ok = ok && seccomp_load(filter) == 0;
-    seccomp_release(filter);
-    return ok;
-}
-
-static json_t *describe_here(const char *path)
-{
-    const struct kos_plugin *plugin;
-    struct kos_plugin checked;
-    struct kos_error error = { 0 };
-    int32_t rc = kos_module_open(path, &plugin, &error);
-    if (rc >= 0)
-        rc = kos_manifest_check(path, plugin, &checked, &error);
-    return rc >= 0 ? json_pack("{s:o?}", "description", kos_manifest_json(&checked))
-                   : json_pack("{s:{s:i, s:s}}", "error", "code", (int)rc, "text", error.text);
-}
-
-static void child(const char *path, int out)
-{
-    int null = open("/dev/null", O_RDWR);
-    for (int fd = 0; fd < 3 && null >= 0; fd++)
-        dup2(null, fd);
-    /* Descriptors of kosd are none of the module's business. */
-    if (out > 3)
-        close_range(3, (unsigned)out - 1, 0);
-    close_range((unsigned)out + 1, ~0u, 0);
-    signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_DUMPABLE, 0);
-    json_t *answer = set_limits() && confine(out)
-        ? describe_here(path)
-        : json_pack("{s:{s:i, s:s}}", "error", "code", (int)KOS_E_UNSUPPORTED, "text",
-                    "the kernel does not let a module be looked at safely (rlimits, seccomp)");
-    char *text = json_dumps(answer, JSON_COMPACT);
-    for (size_t at = 0, len = text ? strlen(text) : 0; at < len;) {
-        ssize_t n = write(out, text + at, len - at);
-        if (n < 0 && errno != EINTR)
-            break;
-        at += n > 0 ? (size_t)n : 0;
-    }
-    _exit(0);
-}
+enum { DESCRIBE_MS = 10000 };
 
 static int64_t mono_now_ms(void)
 {
@@ -208,10 +95,41 @@ static int32_t judge(const char *path, const char *text, int64_t got, int wait_s
     return rc;
 }
 
-int32_t kos_plugin_describe(const char *path, json_t **ret_description, struct kos_error *ret_error)
+/* With nothing of this process but the writing end of the pipe. */
+static int start(const char *program, const char *path, int out, pid_t *ret_pid)
+{
+    char name[] = "kos-cell", option[] = "--describe", lang[] = "LANG=C.UTF-8";
+    char *arguments[] = { name, option, (char *)(uintptr_t)path, NULL }, *environment[] = { lang, NULL };
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    if (posix_spawn_file_actions_init(&actions) != 0)
+        return ENOMEM;
+    if (posix_spawnattr_init(&attributes) != 0) {
+        posix_spawn_file_actions_destroy(&actions);
+        return ENOMEM;
+    }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, out, 1);
+    posix_spawn_file_actions_adddup2(&actions, 0, 2);
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int rc = posix_spawn(ret_pid, program, &actions, &attributes, arguments, environment);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+int32_t kos_plugin_describe(const char *program, const char *path, json_t **ret_description,
+                            struct kos_error *ret_error)
 {
     int64_t end = mono_now_ms() + DESCRIBE_MS;
     int ends[2], status = 0;
+    pid_t pid = -1;
     char full[4096], *text = malloc(KOS_MANIFEST_JSON);
     if (path[0] != '/' && realpath(path, full))
         path = full;
@@ -219,18 +137,17 @@ int32_t kos_plugin_describe(const char *path, json_t **ret_description, struct k
         free(text);
         return kos_fail(ret_error, KOS_E_NOMEM, "%s: there is no memory or descriptor to look at it", path);
     }
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(ends[0]);
-        child(path, ends[1]);
-    }
+    int failed = start(program, path, ends[1], &pid);
     close(ends[1]);
-    int64_t got = pid > 0 ? collect(ends[0], end, text, KOS_MANIFEST_JSON) : KOS_E_NOMEM;
+    int64_t got = failed ? 0 : collect(ends[0], end, text, KOS_MANIFEST_JSON);
     close(ends[0]);
-    if (pid > 0 && !reap(pid, got < 0 ? 0 : end, &status) && got >= 0)
+    if (!failed && !reap(pid, got < 0 ? 0 : end, &status) && got >= 0)
         got = KOS_E_TIMEOUT;
-    int32_t rc = pid < 0 ? kos_fail(ret_error, KOS_E_NOMEM, "%s: no process can be started to look at it", path)
-                         : judge(path, text, got, status, ret_description, ret_error);
+    int32_t rc = failed ? kos_fail(ret_error, failed == ENOENT ? KOS_E_NOTFOUND : KOS_E_IO,
+                                   "%s: cannot be looked at: %s cannot be run: %s; it comes with kosd, and cell_program "
+                                   "of kosd.conf or KOS_CELL in the environment can name another",
+                                   path, program, strerror(failed))
+                        : judge(path, text, got, status, ret_description, ret_error);
     free(text);
     return rc;
 }

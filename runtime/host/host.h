@@ -14,7 +14,10 @@
 
 struct kos_hosting; /* the room's object */
 
+struct kos_cell_launcher;
 struct kos_hosting_options {
+    const char *cell_program;          /* kos-cell */
+    struct kos_cell_launcher *cells;   /* cell.h; NULL: this host has none, and isolated plugins are refused */
     const char *plugin_dir;            /* where relative module names are looked up */
     const char *secrets_dir;           /* keys/secrets */
     const char *state_dir;             /* where plugins with the right "files" get a directory each; NULL: none */
@@ -27,22 +30,30 @@ void kos_hosting_free(struct kos_hosting *hosting);
 /* Loads and initialises all plugins of the policy; all or nothing: the error names plugin, file, line, reason. */
 int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *policy, struct kos_error *ret_error);
 /* What load would refuse before it runs anything, without a node: `kosd --check`. */
-int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy,
-                          struct kos_error *ret_error);
+int32_t kos_hosting_check(struct kos_env *env, const struct kos_hosting_options *options,
+                          const struct kos_policy *policy, struct kos_error *ret_error);
 void kos_hosting_start(struct kos_hosting *hosting);
 /* Stops all, waits for stopped, fini; 5 s at most, then says who hangs. */
 void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void *arg);
 struct kos_carrier *kos_hosting_carrier(struct kos_hosting *hosting);
 struct kos_sink *kos_hosting_sink(struct kos_hosting *hosting);
+/* Replaces the cell of a plugin by one of the module's file as it is now, with the settings of `policy`: described and
+ * checked before the old one is stopped. done comes later, exactly once, with a sentence on failure. */
+int32_t kos_hosting_reload(struct kos_hosting *hosting, const struct kos_policy *policy, const char *name,
+                           void (*done)(void *arg, int32_t status, const char *text), void *arg,
+                           struct kos_error *ret_error);
+/* Agents came or went: cells have a copy of the list. */
+void kos_hosting_agents_changed(struct kos_hosting *hosting);
 /* [{name, id, version, kinds[], hosting: "process"|"cell", module, rights[], types[], schemes[], state, operations,
- * broken_rules}] */
+ * broken_rules, and of a cell: pid, memory_bytes, cpu_ms, restarts, cause, cause_at}] */
 json_t *kos_hosting_list(struct kos_hosting *hosting);
 
 /* Describes a module without starting it: {id, name, version, summary, abi, kinds[], features[], settings[{name, type,
  * summary, default?, min, max, choices?}], rights[{name, why}], types[], schemes[], interface?}.
  * Errors name the file and what is wrong (not a shared object, missing symbol NAME, major 2 where 1 is needed, ...).
- * Runs the module's constructors in a child process of its own, with limits and no rights. */
-int32_t kos_plugin_describe(const char *path, json_t **ret_description, struct kos_error *ret_error);
+ * The module's constructors run in a process of its own, `program` (kos-cell), with limits and no rights. */
+int32_t kos_plugin_describe(const char *program, const char *path, json_t **ret_description,
+                            struct kos_error *ret_error);
 
 /* Control methods of plugins, for control/. call ids are the caller's. */
 struct kos_plugin_reply {

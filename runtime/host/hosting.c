@@ -42,13 +42,17 @@ void kos_hosted_broke(struct kos_hosted *hosted, const char *format, ...)
     struct kos_hosting *hosting = hosted->hosting;
     uint32_t held_back = 0;
     va_list args;
-    hosted->broken++;
-    if (!kos_log_limit_pass(hosting->limit, hosted->name, &held_back))
-        return;
     char text[400];
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    hosted->broken++;
+    if (hosted->cell) {
+        kos_cell_cut(hosted->cell, text);
+        return;
+    }
+    if (!kos_log_limit_pass(hosting->limit, hosted->name, &held_back))
+        return;
     kos_log(hosting->env, KOS_LOG_ERROR, "host",
             "plugin %s broke a rule: it %s (%" PRIu64 " times in all, %u not logged since the last line)", hosted->name,
             text, hosted->broken, held_back);
@@ -67,7 +71,7 @@ void kos_hosted_complete_text(struct kos_hosted *hosted, uint64_t op, int32_t st
 
 void kos_hosted_quiet(struct kos_hosted *hosted)
 {
-    hosted->state = KOS_HOSTED_FINISHED;
+    hosted->state = hosted->cell ? kos_cell_after_quiet(hosted->cell) : KOS_HOSTED_FINISHED;
     kos_links_drop(hosted);
     kos_openings_drop(hosted);
     kos_txs_drop(hosted);
@@ -87,6 +91,13 @@ void kos_hosted_started(struct kos_hosted *hosted)
     kos_http_back(hosted);
 }
 
+void kos_hosted_back(struct kos_hosted *hosted)
+{
+    kos_hosted_started(hosted);
+    kos_links_back(hosted);
+    kos_mesh_owner_back(hosted->hosting->mesh, hosted->name);
+}
+
 struct kos_hosted *kos_hosted_of(struct kos_services *services)
 {
     return (struct kos_hosted *)((char *)services - offsetof(struct kos_hosted, services));
@@ -100,6 +111,8 @@ static void hosted_free(struct kos_hosted *hosted)
         if (hosted->state != KOS_HOSTED_FINISHED)
             kos_hosted_quiet(hosted);
     }
+    kos_cell_free(hosted->cell);
+    kos_txs_forget(hosted);
     kos_conf_values_free(hosted->conf);
     kos_schema_free(hosted->schema);
     json_decref(hosted->description);
@@ -150,6 +163,8 @@ static int32_t make_directory(struct kos_hosted *hosted, struct kos_error *ret_e
 
 static int32_t begin(struct kos_hosted *hosted, struct kos_error *ret_error)
 {
+    if (hosted->cell)
+        return kos_cell_begin(hosted->cell, ret_error);
     const struct kos_driver_spec spec = { .name = hosted->name,
                                           .path = hosted->path,
                                           .where = hosted->place,
@@ -175,14 +190,9 @@ static void log_undriven(struct kos_hosted *hosted)
 static int32_t examine(struct kos_hosted *hosted, const struct kos_policy_plugin *section, struct kos_error *ret_error)
 {
     struct kos_error why = { 0 };
-    int32_t rc = kos_plugin_describe(hosted->path, &hosted->description, &why);
+    int32_t rc = kos_plugin_describe(hosted->hosting->cell_program, hosted->path, &hosted->description, &why);
     if (rc < 0)
         return kos_fail(ret_error, rc, "%s: plugin %s: %s", hosted->place, hosted->name, why.text);
-    if (section->isolate)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED,
-                        "%s: plugin %s is to be isolated, and this kosd hosts plugins only within its own process; to "
-                        "allow that, write there: isolate = false;",
-                        hosted->place, hosted->name);
     rc =
         kos_rights_check(hosted->name, hosted->place, hosted->description, section->rights, &hosted->rights, ret_error);
     if (rc >= 0)
@@ -210,7 +220,11 @@ static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *
     hosted->place = kos_format("%s:%d", section->file, section->line);
     hosted->space = kos_format("plugin:%s", section->name);
     hosted->bridge_space = kos_format("bridge:%s", section->name);
+    hosted->why = (struct kos_error){ .code = KOS_E_CLOSED };
+    snprintf(hosted->why.text, sizeof hosted->why.text, "plugin %s was stopped", section->name);
     LL_APPEND(hosting->plugins, hosted);
+    if (section->isolate)
+        hosted->cell = kos_cell_new(hosted, section);
     if (strlen(section->name) > KOS_MANIFEST_NAME)
         return kos_fail(ret_error, KOS_E_POLICY, "%s: the name of plugin %s is longer than %d characters",
                         hosted->place, hosted->name, KOS_MANIFEST_NAME);
@@ -237,12 +251,11 @@ static int32_t examine_all(struct kos_hosting *hosting, const struct kos_policy 
     return rc >= 0 ? kos_wiring_check(hosting, ret_error) : rc;
 }
 
-int32_t kos_hosting_check(struct kos_env *env, const char *plugin_dir, const struct kos_policy *policy,
-                          struct kos_error *ret_error)
+int32_t kos_hosting_check(struct kos_env *env, const struct kos_hosting_options *options,
+                          const struct kos_policy *policy, struct kos_error *ret_error)
 {
-    struct kos_hosting_options options = { .plugin_dir = plugin_dir };
     struct kos_hosting *hosting;
-    int32_t rc = kos_hosting_new(env, NULL, NULL, NULL, NULL, &options, &hosting, ret_error);
+    int32_t rc = kos_hosting_new(env, NULL, NULL, NULL, NULL, options, &hosting, ret_error);
     if (rc < 0)
         return rc;
     rc = examine_all(hosting, policy, ret_error);
@@ -261,6 +274,10 @@ int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *p
         if (rc >= 0)
             rc = begin(h, ret_error);
     }
+    /* The cells began side by side. */
+    for (struct kos_hosted *h = hosting->plugins; rc >= 0 && h; h = h->next)
+        if (h->cell)
+            rc = kos_cell_await(h->cell, ret_error);
     if (rc < 0) {
         unload(hosting);
         return rc;
@@ -316,12 +333,15 @@ int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos
     hosting->agents = agents;
     hosting->plugin_dir = kos_strdup(options->plugin_dir);
     hosting->secrets_dir = kos_strdup(options->secrets_dir ? options->secrets_dir : "");
+    hosting->cell_program = kos_strdup(options->cell_program ? options->cell_program : "");
+    hosting->cells = options->cells;
     hosting->state_dir = options->state_dir ? kos_strdup(options->state_dir) : NULL;
     hosting->carrier = (struct kos_host_carrier){ { &kos_host_carrier_ops }, hosting };
     hosting->sink = (struct kos_host_sink){ { &kos_host_sink_ops }, hosting };
     hosting->limit = kos_log_limit_new(env, BROKEN_WINDOW_MS);
     hosting->stop_timer = kos_timer_new(env, stop_late, hosting);
     hosting->stop_check.run = stop_check;
+    hosting->given_up.run = kos_links_given_up;
     *ret_hosting = hosting;
     return KOS_OK;
 }
@@ -332,16 +352,19 @@ void kos_hosting_free(struct kos_hosting *hosting)
         return;
     unload(hosting);
     kos_undefer(hosting->env, &hosting->stop_check);
+    kos_undefer(hosting->env, &hosting->given_up);
     kos_timer_free(hosting->env, hosting->stop_timer);
     kos_log_limit_free(hosting->limit);
     free(hosting->plugin_dir);
     free(hosting->secrets_dir);
     free(hosting->state_dir);
+    free(hosting->cell_program);
     free(hosting);
 }
 
 void kos_hosting_start(struct kos_hosting *hosting)
 {
+    hosting->started = true;
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next) {
         h->state = KOS_HOSTED_RUNNING;
         kos_hosted_started(h);
@@ -357,6 +380,10 @@ void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next) {
         if (h->state == KOS_HOSTED_FINISHED || h->state == KOS_HOSTED_STOPPING)
             continue;
+        if (h->state == KOS_HOSTED_RESTARTING) {
+            h->state = KOS_HOSTED_FINISHED;
+            continue;
+        }
         h->state = KOS_HOSTED_STOPPING;
         h->backend->ops->stop(h->backend);
     }
@@ -386,19 +413,29 @@ static json_t *types_json(const struct kos_hosted *hosted)
 
 static json_t *hosted_json(const struct kos_hosted *hosted)
 {
-    static const char *const states[] = { "", "loaded", "running", "stopping", "stopped" };
+    static const char *const states[] = { "", "loaded", "running", "stopping", "stopped", "restarting" };
     size_t operations = kos_openings_count(hosted) + kos_txs_count(hosted) + kos_links_count(hosted) +
         kos_calls_count(hosted) + kos_runs_count(hosted) + kos_ops_count(hosted);
     json_t *rights = json_array();
     const json_t *asked = json_object_get(hosted->description, "rights");
     for (size_t i = 0; i < json_array_size(asked); i++)
         json_array_append(rights, json_object_get(json_array_get(asked, i), "name"));
-    return json_pack(
+    json_t *object = json_pack(
         "{s:s, s:O, s:O, s:O, s:s, s:s, s:o, s:o, s:O, s:s, s:I, s:I}", "name", hosted->name, "id",
         json_object_get(hosted->description, "id"), "version", json_object_get(hosted->description, "version"), "kinds",
-        json_object_get(hosted->description, "kinds"), "hosting", "process", "module", hosted->path, "rights", rights,
+        json_object_get(hosted->description, "kinds"), "hosting", hosted->cell ? "cell" : "process", "module", hosted->path, "rights", rights,
         "types", types_json(hosted), "schemes", json_object_get(hosted->description, "schemes"), "state",
         states[hosted->state], "operations", (json_int_t)operations, "broken_rules", (json_int_t)hosted->broken);
+    if (hosted->cell && object)
+        kos_cell_json(hosted->cell, object);
+    return object;
+}
+
+void kos_hosting_agents_changed(struct kos_hosting *hosting)
+{
+    for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
+        if (h->cell)
+            kos_cell_agents(h->cell);
 }
 
 json_t *kos_hosting_list(struct kos_hosting *hosting)

@@ -17,7 +17,10 @@ enum kos_rights {
     KOS_RIGHT_LISTEN = 1, KOS_RIGHT_CONNECT = 2, KOS_RIGHT_DEVICE = 4, KOS_RIGHT_NET = 8, KOS_RIGHT_SEND = 16,
     KOS_RIGHT_SIGN = 32, KOS_RIGHT_AGENTS = 64, KOS_RIGHT_FILES = 128, KOS_RIGHT_EXEC = 256,
 };
-enum kos_hosted_state { KOS_HOSTED_LOADED = 1, KOS_HOSTED_RUNNING, KOS_HOSTED_STOPPING, KOS_HOSTED_FINISHED };
+enum kos_hosted_state {
+    KOS_HOSTED_LOADED = 1, KOS_HOSTED_RUNNING, KOS_HOSTED_STOPPING, KOS_HOSTED_FINISHED,
+    KOS_HOSTED_RESTARTING,      /* its cell ended and comes back */
+};
 enum { KOS_HOSTED_SCAN_BYTES = 1 << 20, KOS_HOSTED_SECRET_BYTES = 64 << 10, KOS_HOSTED_LOG_PER_S = 50 };
 
 struct kos_opening;     /* open.c */
@@ -33,6 +36,7 @@ struct kos_injection;
 struct kos_http_prefix; /* http.c */
 struct kos_http_request;
 struct kos_http_fetch;
+struct kos_cell;        /* cell.c */
 
 /* One plugin: a section of the policy. */
 struct kos_hosted {
@@ -50,15 +54,17 @@ struct kos_hosted {
     bool wants_outcomes;                    /* kos_handler.outcome is there */
     enum kos_hosted_state state;
     struct kos_backend *backend;
+    struct kos_cell *cell;                  /* NULL: in this process */
+    struct kos_error why;                   /* what ends what is under way */
     uint64_t broken, log_second, logged;    /* rules broken; lines in this second */
     uint64_t next_id;                       /* of what the host names: even */
     struct kos_opening *openings;
-    struct kos_host_tx *txs, *committing;
+    struct kos_host_tx *txs, *committing, *settling;    /* settling: of a cell that has ended */
     struct kos_held *held, *held_by_handle;
     struct kos_host_link *links, *endpoints;
     struct kos_host_call *calls;
     uint32_t hung_up;                       /* of the calls */
-    struct kos_host_run *runs;
+    struct kos_host_run *runs, *runs_by_owned;
     struct kos_secret_op *secret_ops;
     struct kos_host_op *ops;                /* that the host asked of it */
     bool announcing, announce_again;        /* discovery */
@@ -81,11 +87,13 @@ struct kos_hosting {
     struct kos_trust *trust;
     struct kos_mesh *mesh;
     struct kos_registry *agents;
-    char *plugin_dir, *secrets_dir, *state_dir;
+    char *plugin_dir, *secrets_dir, *state_dir, *cell_program;
+    struct kos_cell_launcher *cells;
     struct kos_hosted *plugins;
     struct kos_host_carrier carrier;
     struct kos_host_sink sink;
     struct kos_host_link *mesh_links, *mesh_endpoints;   /* by the mesh's ids */
+    struct kos_deferred given_up;                        /* dials that waited for a cell */
     struct kos_host_call *calls;                         /* by the caller's id */
     uint64_t next_call;
     struct kos_http_prefix *http_prefixes;
@@ -96,7 +104,7 @@ struct kos_hosting {
     struct kos_deferred stop_check;
     void (*stop_done)(void *arg);
     void *stop_arg;
-    bool stopping;
+    bool started, stopping;
 };
 
 /* hosting.c */
@@ -120,6 +128,21 @@ uint64_t kos_op_new(struct kos_hosted *hosted, kos_op_done *done, void *arg);
 void kos_service_complete(struct kos_services *services, uint64_t op, int32_t status, struct kos_bytes result);
 void kos_ops_drop(struct kos_hosted *hosted);
 size_t kos_ops_count(const struct kos_hosted *hosted);
+/* Its cell is there again: what waits for it comes. */
+void kos_hosted_back(struct kos_hosted *hosted);
+
+/* cell.c */
+struct kos_cell *kos_cell_new(struct kos_hosted *hosted, const struct kos_policy_plugin *section);
+void kos_cell_free(struct kos_cell *cell);
+/* Starts the process and has the plugin loaded there; kos_cell_await blocks until its init has returned. */
+int32_t kos_cell_begin(struct kos_cell *cell, struct kos_error *ret_error);
+int32_t kos_cell_await(struct kos_cell *cell, struct kos_error *ret_error);
+/* What the plugin did ends it: the rest of a sentence. */
+void kos_cell_cut(struct kos_cell *cell, const char *what);
+/* The state in which its plugin is once it said stopped. */
+enum kos_hosted_state kos_cell_after_quiet(struct kos_cell *cell);
+void kos_cell_agents(struct kos_cell *cell);
+void kos_cell_json(struct kos_cell *cell, json_t *object);
 
 /* rights.c */
 int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted,
@@ -159,11 +182,16 @@ void kos_service_tx_verdict(struct kos_services *services, uint64_t tx, uint64_t
 void kos_service_tx_commit(struct kos_services *services, uint64_t tx, uint64_t op);
 void kos_service_tx_abort(struct kos_services *services, uint64_t tx);
 uint64_t kos_held_new(struct kos_hosted *hosted, uint64_t mesh_handle);
+/* Whether it holds this message already. */
 bool kos_held_has(const struct kos_hosted *hosted, uint64_t mesh_handle);
 void kos_txs_drop(struct kos_hosted *hosted);
+/* It is unloaded: commits under way come back to nobody. */
+void kos_txs_forget(struct kos_hosted *hosted);
+bool kos_txs_committing(const struct kos_hosted *hosted);
 size_t kos_txs_count(const struct kos_hosted *hosted);
 /* carrier.c */
 extern const struct kos_carrier_ops kos_host_carrier_ops;
+void kos_links_given_up(struct kos_deferred *deferred);
 void kos_service_endpoint_up(struct kos_services *services, uint64_t endpoint, const char *address);
 void kos_service_endpoint_down(struct kos_services *services, uint64_t endpoint, int32_t status, const char *text);
 void kos_service_link_up(struct kos_services *services, uint64_t link, uint64_t endpoint, const struct kos_link_info *info);
@@ -171,6 +199,7 @@ void kos_service_link_received(struct kos_services *services, uint64_t link, str
 void kos_service_link_credit(struct kos_services *services, uint64_t link, uint64_t bytes);
 void kos_service_link_down(struct kos_services *services, uint64_t link, int32_t status, const char *text);
 void kos_links_drop(struct kos_hosted *hosted);
+void kos_links_back(struct kos_hosted *hosted);
 size_t kos_links_count(const struct kos_hosted *hosted);
 /* sink.c */
 extern const struct kos_sink_ops kos_host_sink_ops;

@@ -6,16 +6,16 @@
 #include "host/services.h"
 
 struct kos_host_tx {
-    struct kos_hosted *hosted;          /* NULL once the plugin is gone and a commit is still under way */
+    struct kos_hosted *hosted;          /* NULL once the plugin is unloaded and a commit is still under way */
     uint64_t id, op;
     struct kos_mesh_tx *tx;
     size_t bytes;
-    bool committing;
+    bool dropped;                       /* whoever began it is gone; the commit goes on */
     uint32_t fanned;                    /* messages that a target "*" made */
     struct kos_held *settled;           /* what it settles */
     struct kos_error error;             /* the first step that cannot be */
     UT_hash_handle hh;
-    struct kos_host_tx *prev, *next;    /* of those committing */
+    struct kos_host_tx *prev, *next;    /* of those committing, or settling */
 };
 struct kos_held {
     uint64_t id, handle;                /* the plugin's, the mesh's */
@@ -174,7 +174,9 @@ static void committed(void *arg, int32_t status)
 {
     struct kos_host_tx *tx = arg;
     struct kos_hosted *hosted = tx->hosted;
-    if (hosted) {
+    if (hosted && tx->dropped) {
+        DL_DELETE(hosted->settling, tx);
+    } else if (hosted) {
         DL_DELETE(hosted->committing, tx);
         release_held(hosted, tx, status >= 0);
         if (status < 0)
@@ -238,12 +240,27 @@ void kos_txs_drop(struct kos_hosted *hosted)
     HASH_ITER(hh, hosted->txs, tx, next_tx)
         abort_tx(hosted, tx);
     DL_FOREACH_SAFE(hosted->committing, tx, next_tx) {
-        tx->hosted = NULL;
         DL_DELETE(hosted->committing, tx);
+        tx->dropped = true;
+        DL_APPEND(hosted->settling, tx);
     }
     /* The mesh offers again what was not settled (kos_mesh_owner_back, or after a restart). */
     HASH_ITER(hh, hosted->held, held, next_held)
         held_free(hosted, held);
+}
+
+void kos_txs_forget(struct kos_hosted *hosted)
+{
+    struct kos_host_tx *tx, *next;
+    DL_FOREACH_SAFE(hosted->settling, tx, next) {
+        DL_DELETE(hosted->settling, tx);
+        tx->hosted = NULL;
+    }
+}
+
+bool kos_txs_committing(const struct kos_hosted *hosted)
+{
+    return hosted->settling != NULL;
 }
 
 size_t kos_txs_count(const struct kos_hosted *hosted)

@@ -214,7 +214,7 @@ static int32_t run(struct program *program, struct kos_error *ret_error)
     int32_t r = kos_spawn_client_new(env, program->spawn_fd, spawner_lost, program, &program->launcher, ret_error);
     if (r < 0)
         return r;
-    if ((r = kos_node_start(env, &program->instance, &program->settings, kos_passphrase_bytes(&program->passphrase), program->launcher, &program->node, ret_error)) < 0)
+    if ((r = kos_node_start(env, &program->instance, &program->settings, kos_passphrase_bytes(&program->passphrase), program->launcher, kos_spawn_cells(program->launcher), &program->node, ret_error)) < 0)
         return r;
     kos_passphrase_fini(&program->passphrase);
     const int signals[] = { SIGTERM, SIGINT, SIGHUP };

@@ -62,18 +62,19 @@ static void agents_changed(void *arg)
         list[i].trust_required = info->trust_required;
     }
     kos_mesh_agents_set(node->mesh, list, count);
+    kos_hosting_agents_changed(node->hosting);
     for (size_t i = 0; i < count; i++)
         free(names[i]);
     free(names);
     free(list);
 }
 
-static int32_t node_plugins(struct kos_node *node, struct kos_launcher *launcher, struct kos_error *ret_error)
+static int32_t node_plugins(struct kos_node *node, struct kos_launcher *launcher, struct kos_cell_launcher *cells, struct kos_error *ret_error)
 {
     struct kos_agents_options agents = { .directory = node->instance->agents_dir, .node_name = node->settings->name };
     char *secrets = kos_format("%s/secrets", node->instance->keys_dir);
     char *plugins = kos_format("%s/plugins", node->instance->state_dir);
-    struct kos_hosting_options hosting = { .plugin_dir = node->settings->plugin_dir, .secrets_dir = secrets, .state_dir = plugins };
+    struct kos_hosting_options hosting = { .cell_program = kos_cell_program(node->settings), .cells = cells, .plugin_dir = node->settings->plugin_dir, .secrets_dir = secrets, .state_dir = plugins };
     int32_t r = kos_agents_new(node->env, node->store, node->trust, launcher, &agents, &node->agents, ret_error);
     if (r == KOS_OK)
         r = node_mesh(node, ret_error);
@@ -118,7 +119,7 @@ static int32_t node_open(struct kos_node *node, struct kos_error *ret_error)
 }
 
 int32_t kos_node_start(struct kos_env *env, const struct kos_instance *instance, const struct kos_settings *settings, struct kos_bytes passphrase,
-                       struct kos_launcher *launcher, struct kos_node **ret_node, struct kos_error *ret_error)
+                       struct kos_launcher *launcher, struct kos_cell_launcher *cells, struct kos_node **ret_node, struct kos_error *ret_error)
 {
     struct kos_node *node = kos_new(sizeof *node);
     node->env = env;
@@ -129,7 +130,7 @@ int32_t kos_node_start(struct kos_env *env, const struct kos_instance *instance,
     if (r == KOS_OK)
         r = node_trust(node, passphrase, ret_error);
     if (r == KOS_OK)
-        r = node_plugins(node, launcher, ret_error);
+        r = node_plugins(node, launcher, cells, ret_error);
     if (r == KOS_OK)
         r = node_open(node, ret_error);
     if (r < 0) {
@@ -151,7 +152,7 @@ int32_t kos_node_check(struct kos_env *env, const struct kos_instance *instance,
     if (r == KOS_OK)
         r = control_group(instance, settings, &gid, ret_error);
     if (r == KOS_OK)
-        r = kos_hosting_check(env, settings->plugin_dir, policy, ret_error);
+        r = kos_hosting_check(env, &(struct kos_hosting_options){ .cell_program = kos_cell_program(settings), .plugin_dir = settings->plugin_dir }, policy, ret_error);
     if (keys)
         kos_keys_close(keys);
     if (policy)

@@ -37,10 +37,10 @@ struct kos_node {
     void *stopped_arg;
 };
 
-/* Opens store and keys, loads policy and plugins, listens, opens the control socket: all or nothing. The launcher stays
- * the caller's and outlives the node. */
+/* Opens store and keys, loads policy and plugins, listens, opens the control socket: all or nothing. The launchers stay
+ * the caller's and outlive the node. */
 int32_t kos_node_start(struct kos_env *env, const struct kos_instance *instance, const struct kos_settings *settings, struct kos_bytes passphrase,
-                       struct kos_launcher *launcher, struct kos_node **ret_node, struct kos_error *ret_error);
+                       struct kos_launcher *launcher, struct kos_cell_launcher *cells, struct kos_node **ret_node, struct kos_error *ret_error);
 /* Reads configuration, keys, policy and plugins as a start would, beside a running kosd: takes no lock, changes nothing. */
 int32_t kos_node_check(struct kos_env *env, const struct kos_instance *instance, const struct kos_settings *settings, struct kos_bytes passphrase, struct kos_error *ret_error);
 /* `ready` once the node listens on all its addresses or has said why it cannot: at once, or from the loop. */

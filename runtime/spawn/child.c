@@ -32,7 +32,7 @@ static void reset_signals(void)
 }
 
 /* Leaves 0, 1, 2 and the report, which closes itself at execve. The descriptors given are all above 3. */
-static int32_t arrange_descriptors(const int stdio[3], int report, struct kos_error *ret_error)
+static int32_t arrange_descriptors(const int *stdio, int report, struct kos_error *ret_error)
 {
     for (int fd = 0; fd < 3; fd++)
         if (dup2(stdio[fd], fd) < 0)
@@ -60,15 +60,11 @@ static int32_t enter_directory(const char *directory, char temporary[static PATH
     return KOS_OK;
 }
 
-_Noreturn void child_run(const struct confinement *c, const struct spawn_start *start, const int stdio[3], int report)
+_Noreturn static void agent_run(const struct confinement *c, const struct spawn_start *start, const int *stdio,
+                                int report)
 {
     struct kos_error error = { 0 };
     char home[PATH_MAX + 8], temporary[PATH_MAX], tmpdir[PATH_MAX + 8], agent[SPAWN_NAME_MAX + 16];
-    setsid();
-    /* The keeper is the parent; had it died before this, the answer would not come. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != c->keeper)
-        _exit(127);
-    reset_signals();
     setpriority(PRIO_PROCESS, 0, NICE); /* kosd, and the keeper that must end it, come first */
     int32_t rc = arrange_descriptors(stdio, report, &error);
     if (rc < 0)
@@ -90,4 +86,64 @@ _Noreturn void child_run(const struct confinement *c, const struct spawn_start *
     execve("/bin/sh", arguments, environment);
     kos_fail(&error, KOS_E_IO, "/bin/sh cannot be run: %s", strerror(errno));
     give_up(report, &error);
+}
+
+enum { CELL_SOCKET = 3, CELL_REPORT = 4, MESSAGES = SPAWN_CELL_STDERR - 1, SOCKET = SPAWN_CELL_SOCKET - 1 };
+
+/* /dev/null, its messages twice, the socket, and the report that closes itself at execve. */
+static int32_t arrange_cell(const int *fds, int report, struct kos_error *ret_error)
+{
+    /* Out of the way of the numbers that they are to have. */
+    int socket = fcntl(fds[SOCKET], F_DUPFD_CLOEXEC, 16), messages = fcntl(fds[MESSAGES], F_DUPFD_CLOEXEC, 16);
+    int reporting = fcntl(report, F_DUPFD_CLOEXEC, 16), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (socket < 0 || messages < 0 || reporting < 0 || null < 0 || dup2(null, 0) < 0 || dup2(messages, 1) < 0 ||
+        dup2(messages, 2) < 0 || dup2(socket, CELL_SOCKET) < 0 || dup3(reporting, CELL_REPORT, O_CLOEXEC) < 0)
+        return kos_fail(ret_error, KOS_E_IO, "its descriptors cannot be set: %s", strerror(errno));
+    if (close_range(CELL_REPORT + 1, ~0U, 0) < 0)
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "descriptors cannot be closed: %s; Linux 5.9 or later is needed",
+                        strerror(errno));
+    return KOS_OK;
+}
+
+_Noreturn static void cell_run(const struct confinement *c, const struct spawn_start *start, const int *fds, int report)
+{
+    static const char *const rights[] = { "net", "files", "exec" }; /* bits of enum kos_cell_allow */
+    struct kos_error error = { 0 };
+    char home[PATH_MAX + 8], path[] = "PATH=/usr/local/bin:/usr/bin:/bin", lang[] = "LANG=C.UTF-8";
+    char program[] = "kos-cell", cell[] = "--cell", allow[] = "--allow";
+    char *arguments[16] = { program, cell, (char *)(uintptr_t)start->name };
+    int count = 3;
+    int32_t rc = arrange_cell(fds, report, &error);
+    report = rc == KOS_OK ? CELL_REPORT : report;
+    umask(077);
+    if (rc == KOS_OK && chdir(start->directory[0] ? start->directory : "/") < 0)
+        rc = kos_fail(&error, KOS_E_PERMISSION, "its directory %s cannot be entered: %s", start->directory,
+                      strerror(errno));
+    if (rc == KOS_OK)
+        rc = confine_cell(c, start, &error);
+    snprintf(home, sizeof home, "HOME=%s", start->directory[0] ? start->directory : "/");
+    char *environment[] = { path, home, lang, NULL };
+    for (unsigned i = 0; i < sizeof rights / sizeof *rights; i++)
+        if (start->allow & 1u << i) {
+            arguments[count++] = allow;
+            arguments[count++] = (char *)(uintptr_t)rights[i];
+        }
+    if (rc == KOS_OK && (rc = confine_limits(&start->limits, &error)) == KOS_OK) {
+        execve(start->command, arguments, environment);
+        kos_fail(&error, errno == ENOENT ? KOS_E_NOTFOUND : KOS_E_IO, "%s cannot be run: %s", start->command,
+                 strerror(errno));
+    }
+    give_up(report, &error);
+}
+
+_Noreturn void child_run(const struct confinement *c, const struct spawn_start *start, const int *fds, int report)
+{
+    setsid();
+    /* The keeper is the parent; had it died before this, the answer would not come. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != c->keeper)
+        _exit(127);
+    reset_signals();
+    if (start->kind == SPAWN_CELL)
+        cell_run(c, start, fds, report);
+    agent_run(c, start, fds, report);
 }

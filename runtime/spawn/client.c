@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -13,13 +14,15 @@
 
 #include "core/buf.h"
 #include "core/env.h"
-#include "spawn/wire.h"
+#include "driver/remote.h"
+#include "spawn/spawner.h"
 
 enum {
     READ_MAX = 65536,            /* at a time, so that one process does not hold the turn */
     STDIN_MAX = 1 << 20,         /* waiting for the pipe; one write more is taken whole */
     WRITE_MAX = 2 << 20,
     ERR_WINDOW_MS = 100, ERR_WINDOW_BYTES = 1 << 20,
+    CELL_PROCESSES = 64,         /* of a plugin with the right to run programs */
     DRAIN_MS = 2000,             /* a stray that holds a pipe open is not waited for longer */
 };
 
@@ -27,10 +30,12 @@ static const struct spawn_limits defaults = { UINT64_C(2) << 30, UINT64_C(1) << 
 
 struct client {
     struct kos_launcher launcher;   /* first: what the operations get */
+    struct kos_cell_launcher cells;
     struct kos_env *env;
     int fd;
     struct kos_watch *watch;
     struct kos_process *processes;
+    struct kos_process *awaited;    /* by wait_cell */
     void (*lost)(void *arg);
     void *arg;
     bool is_lost;
@@ -41,6 +46,10 @@ struct kos_process {
     struct client *client;
     struct kos_process *prev, *next;
     struct kos_launch launch;       /* callbacks and arg; its texts are not kept */
+    bool is_cell;                   /* then `cell` stands for `launch`; in and out are -1 */
+    struct kos_cell_launch cell;
+    int64_t pid;
+    uint64_t peak_bytes;
     int channel, in, out, err;      /* -1: closed */
     struct kos_watch *channel_watch, *in_watch, *out_watch, *err_watch;
     struct kos_buf input;
@@ -78,6 +87,8 @@ static void process_free(struct kos_process *p)
     kos_timer_free(env, p->err_timer);
     kos_timer_free(env, p->drain_timer);
     kos_buf_fini(&p->input);
+    if (p->client->awaited == p)
+        p->client->awaited = NULL;
     DL_DELETE(p->client->processes, p);
     free(p);
 }
@@ -98,10 +109,15 @@ static void check_end(struct kos_process *p)
     if (!p->ended || p->out >= 0 || p->err >= 0)
         return;
     struct kos_launch launch = p->launch;
+    struct kos_cell_launch cell = p->cell;
     struct kos_error error = p->error;
     int32_t status = p->status;
+    uint64_t peak_bytes = p->peak_bytes;
     process_free(p);
-    launch.exited(launch.arg, status, error.code ? &error : NULL);
+    if (cell.exited)
+        cell.exited(cell.arg, status, peak_bytes, error.code ? &error : NULL);
+    else
+        launch.exited(launch.arg, status, error.code ? &error : NULL);
 }
 
 static void check_run(struct kos_deferred *deferred)
@@ -147,8 +163,11 @@ static void channel_ready(void *arg, int32_t events)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     bool whole = n == (ssize_t)sizeof event && event.magic == SPAWN_MAGIC && memchr(event.text, 0, sizeof event.text);
-    if (whole && event.type == SPAWN_STARTED)
+    if (whole && event.type == SPAWN_STARTED) {
+        p->pid = event.pid;
         return;
+    }
+    p->peak_bytes = whole ? event.peak_bytes : 0;
     if (whole && (event.type == SPAWN_ENDED || event.type == SPAWN_FAILED) && event.code <= 0)
         set_ended(p, event.status, event.type == SPAWN_FAILED && event.code == 0 ? KOS_E_INTERNAL : event.code,
                   event.text);
@@ -212,7 +231,10 @@ static void err_ready(void *arg, int32_t events)
     p->err_bytes += bytes.len;
     if (p->err_bytes >= ERR_WINDOW_BYTES)
         p->client->env->ops->watch_set(p->err_watch, 0);
-    p->launch.err(p->launch.arg, bytes);
+    if (p->is_cell)
+        p->cell.err(p->cell.arg, bytes);
+    else
+        p->launch.err(p->launch.arg, bytes);
 }
 
 static void tell_writable(struct kos_deferred *deferred)
@@ -291,8 +313,9 @@ static void process_kill(struct kos_process *p, bool now)
     struct spawn_order order = { SPAWN_MAGIC, now ? SPAWN_KILL : SPAWN_TERM };
     p->killed = true;
     process_credit(p, UINT64_MAX);
-    if (p->channel >= 0 && send(p->channel, &order, sizeof order, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
-        set_ended(p, 0, KOS_E_CLOSED, "the process that kept it was killed");
+    /* A keeper that is gone has said why, or the end of its channel does. */
+    ssize_t ignored = p->channel >= 0 ? send(p->channel, &order, sizeof order, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+    (void)ignored;
 }
 
 /* The four pairs. ours: channel, stdin's writing end, stdout's and stderr's reading ends. */
@@ -320,18 +343,19 @@ static int32_t make_pipes(int ours[SPAWN_FDS], int theirs[SPAWN_FDS], struct kos
                     strerror(error));
 }
 
-static int32_t send_start(struct client *c, struct spawn_start *start, const int theirs[SPAWN_FDS])
+static int32_t send_start(struct client *c, struct spawn_start *start, const int *theirs, size_t count)
 {
     union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int) * SPAWN_FDS)]; } control = { 0 };
     struct iovec part = { start, sizeof *start };
     struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room,
+        .msg_controllen = CMSG_SPACE(sizeof(int) * count)
     };
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int) * SPAWN_FDS);
-    memcpy(CMSG_DATA(header), theirs, sizeof(int) * SPAWN_FDS);
+    header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    memcpy(CMSG_DATA(header), theirs, sizeof(int) * count);
     ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == (ssize_t)sizeof *start)
         return KOS_OK;
@@ -346,7 +370,7 @@ static int32_t fill_start(const struct kos_launch *launch, struct spawn_start *s
     if (strlen(launch->directory) >= sizeof start->directory - 8 || launch->directory[0] != '/')
         return kos_fail(ret_error, KOS_E_INVALID, "the directory of agent %s is not a usable absolute path",
                         launch->name);
-    *start = (struct spawn_start){ .magic = SPAWN_MAGIC, .size = sizeof *start, .limits = {
+    *start = (struct spawn_start){ .magic = SPAWN_MAGIC, .size = sizeof *start, .kind = SPAWN_AGENT, .limits = {
         launch->memory_bytes ? launch->memory_bytes : defaults.memory_bytes,
         launch->file_bytes ? launch->file_bytes : defaults.file_bytes,
         launch->open_files ? launch->open_files : defaults.open_files,
@@ -393,7 +417,7 @@ static int32_t start_process(struct kos_launcher *launcher, const struct kos_lau
     struct spawn_start *start = kos_new(sizeof *start);
     int32_t rc = fill_start(launch, start, ret_error);
     if (rc == KOS_OK && (rc = make_pipes(ours, theirs, ret_error)) == KOS_OK) {
-        rc = send_start(c, start, theirs);
+        rc = send_start(c, start, theirs, SPAWN_FDS);
         for (int i = 0; i < SPAWN_FDS; i++) {
             close(theirs[i]);
             if (rc < 0)
@@ -408,6 +432,138 @@ static int32_t start_process(struct kos_launcher *launcher, const struct kos_lau
     if (rc == KOS_OK)
         *ret_process = process_new(c, launch, ours);
     return rc;
+}
+
+/* ---- cells ---- */
+
+static int32_t cell_pipes(int ours[2], int theirs[2], struct kos_error *ret_error)
+{
+    int channel[2], err[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) == 0) {
+        if (pipe2(err, O_CLOEXEC) == 0) {
+            ours[0] = channel[0], ours[1] = err[0];
+            theirs[0] = channel[1], theirs[1] = err[1];
+            for (int i = 0; i < 2; i++)
+                fcntl(ours[i], F_SETFL, fcntl(ours[i], F_GETFL) | O_NONBLOCK);
+            return KOS_OK;
+        }
+        close(channel[0]);
+        close(channel[1]);
+    }
+    return kos_fail(ret_error, KOS_E_LIMIT, "pipes for it cannot be made: %s; see LimitNOFILE of kosd's unit",
+                    strerror(errno));
+}
+
+static int32_t fill_cell(const struct kos_cell_launch *launch, struct spawn_start *start, struct kos_error *ret_error)
+{
+    const char *directory = launch->directory ? launch->directory : "";
+    if (strlen(launch->module) >= sizeof start->module || strlen(launch->program) >= sizeof start->command ||
+        strlen(directory) >= sizeof start->directory)
+        return kos_fail(ret_error, KOS_E_LIMIT, "the path of its module, program or directory is too long");
+    *start = (struct spawn_start){ .magic = SPAWN_MAGIC,
+                                   .size = sizeof *start,
+                                   .kind = SPAWN_CELL,
+                                   .allow = launch->allow,
+                                   .limits = { launch->memory_bytes, UINT64_C(1) << 40, launch->open_files,
+                                               launch->allow & KOS_CELL_EXEC ? CELL_PROCESSES : 1, UINT64_MAX } };
+    snprintf(start->name, sizeof start->name, "%s", launch->name);
+    snprintf(start->directory, sizeof start->directory, "%s", directory);
+    snprintf(start->command, sizeof start->command, "%s", launch->program);
+    snprintf(start->module, sizeof start->module, "%s", launch->module);
+    return KOS_OK;
+}
+
+static struct kos_process *cell_new(struct client *c, const struct kos_cell_launch *launch, const int ours[2])
+{
+    struct kos_env *env = c->env;
+    struct kos_process *p = kos_new(sizeof *p);
+    p->client = c;
+    p->is_cell = true;
+    p->cell = *launch;
+    p->cell.name = p->cell.program = p->cell.module = p->cell.directory = NULL;
+    p->channel = ours[0], p->err = ours[1];
+    p->in = p->out = -1;
+    p->told_writable = true;
+    p->writable.run = tell_writable;
+    p->check.run = check_run;
+    kos_buf_init(&p->input, 1);
+    p->channel_watch = env->ops->watch_new(env, p->channel, channel_ready, p);
+    p->err_watch = env->ops->watch_new(env, p->err, err_ready, p);
+    p->err_timer = kos_timer_new(env, err_again, p);
+    env->ops->watch_set(p->channel_watch, KOS_READABLE);
+    env->ops->watch_set(p->err_watch, KOS_READABLE);
+    DL_APPEND(c->processes, p);
+    return p;
+}
+
+static int32_t start_cell(struct kos_cell_launcher *launcher, const struct kos_cell_launch *launch,
+                          struct kos_cell_process **ret_process, struct kos_error *ret_error)
+{
+    struct client *c = (struct client *)((char *)launcher - offsetof(struct client, cells));
+    int ours[2], theirs[2];
+    if (c->is_lost)
+        return kos_fail(ret_error, KOS_E_CLOSED, "the process that starts cells has died: restart kosd");
+    struct spawn_start *start = kos_new(sizeof *start);
+    int32_t rc = fill_cell(launch, start, ret_error);
+    if (rc == KOS_OK && (rc = cell_pipes(ours, theirs, ret_error)) == KOS_OK) {
+        const int all[SPAWN_CELL_FDS] = { theirs[0], launch->channel, theirs[1] };
+        rc = send_start(c, start, all, SPAWN_CELL_FDS);
+        for (int i = 0; i < 2; i++) {
+            close(theirs[i]);
+            if (rc < 0)
+                close(ours[i]);
+        }
+        if (rc == KOS_E_BUSY)
+            kos_fail(ret_error, rc, "too many processes are being started at this moment");
+        else if (rc < 0)
+            kos_fail(ret_error, rc, "the process that starts cells has died: restart kosd");
+    }
+    free(start);
+    if (rc == KOS_OK)
+        *ret_process = (struct kos_cell_process *)cell_new(c, launch, ours);
+    return rc;
+}
+
+static void kill_cell(struct kos_cell_process *process)
+{
+    process_kill((struct kos_process *)process, true);
+}
+
+/* The loop does not turn: what it would be told is looked for here. */
+static void wait_cell(struct kos_cell_process *process, uint32_t timeout_ms)
+{
+    struct kos_process *p = (struct kos_process *)process;
+    struct kos_env *env = p->client->env;
+    uint64_t end = kos_mono_ms(env) + timeout_ms;
+    struct client *c = p->client;
+    c->awaited = p;
+    for (uint64_t now; c->awaited && (now = kos_mono_ms(env)) < end;) {
+        struct pollfd fds[] = { { p->channel, POLLIN, 0 }, { p->err, POLLIN, 0 } };
+        if (poll(fds, 2, (int)(end - now)) <= 0)
+            continue;
+        if (fds[1].revents)
+            err_ready(p, KOS_READABLE);
+        if (fds[0].revents)
+            channel_ready(p, KOS_READABLE);
+        check_end(p);
+    }
+    c->awaited = NULL;
+}
+
+static void cell_usage(struct kos_cell_process *process, struct kos_cell_usage *ret_usage)
+{
+    const struct kos_process *p = (const struct kos_process *)process;
+    struct kos_cell_usage usage = { .pid = p->pid };
+    if (p->pid > 0)
+        tree_usage((pid_t)p->pid, &usage.memory_bytes, &usage.cpu_ms);
+    *ret_usage = usage;
+}
+
+static const struct kos_cell_launcher_ops cell_ops = { start_cell, kill_cell, wait_cell, cell_usage };
+
+struct kos_cell_launcher *kos_spawn_cells(struct kos_launcher *launcher)
+{
+    return &((struct client *)launcher)->cells;
 }
 
 static const struct kos_launcher_ops client_ops = { start_process, process_write, process_close_stdin, process_credit,
@@ -456,7 +612,7 @@ int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg
     char text[64];
     struct client *c = kos_new(sizeof *c);
     *c = (struct client) {
-        .launcher = { &client_ops }, .env = env, .fd = fd, .lost = lost, .arg = arg, .lose = { .run = lose_run }
+        .launcher = { &client_ops }, .cells = { &cell_ops }, .env = env, .fd = fd, .lost = lost, .arg = arg, .lose = { .run = lose_run }
     };
     c->watch = env->ops->watch_new(env, fd, main_ready, c);
     if (!c->watch || env->ops->watch_set(c->watch, KOS_READABLE) < 0) {

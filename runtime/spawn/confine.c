@@ -2,6 +2,7 @@
  * What a command may reach: capabilities dropped, Landlock (kernel's documentation, userspace-api/landlock), limits. */
 #include "spawn/spawner.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -16,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <klp/id.h>
 #include "spawn/spawn.h"
 
 /* Rights that the headers of the oldest supported system do not name yet; numbers are the kernel's ABI. */
@@ -219,6 +221,42 @@ static int32_t landlock(const struct confinement *c, const struct spawn_start *s
                   : KOS_OK;
 }
 
+/* A cell: its program and module, the system's libraries, its own directory if it has one. */
+static int32_t landlock_cell(const struct confinement *c, const struct spawn_start *start, struct kos_error *ret_error)
+{
+    static const char *const own[] = { "/proc/self/maps", "/proc/self/status", "/proc/self/stat" };
+    uint64_t all = handled(c->landlock);
+    struct ruleset_attr attr = { .handled_access_fs = all, .scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL };
+    size_t size = c->landlock >= 6 ? sizeof attr : sizeof attr.handled_access_fs;
+    if (c->landlock < 1)
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED,
+                        "this kernel has no Landlock, so an isolated plugin could read the node's keys");
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
+    if (ruleset < 0)
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock refuses a ruleset: %s", strerror(errno));
+    int32_t rc = start->directory[0] ? grant(ruleset, start->directory, all & ~ACCESS_NEVER, all, NULL) : KOS_OK;
+    if (rc == KOS_OK)
+        rc = grant(ruleset, start->command, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE, all, NULL);
+    if (rc == KOS_OK)
+        rc = grant(ruleset, start->module, LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
+    /* The library that plugins share with kosd lies where kosd found it. */
+    Dl_info klp;
+    if (rc == KOS_OK && dladdr((void *)(uintptr_t)klp_id_parse, &klp) && klp.dli_fname)
+        rc = grant(ruleset, klp.dli_fname, LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
+    for (const char *const *path = kos_spawn_readable; rc == KOS_OK && *path; path++)
+        rc = grant(ruleset, *path, ACCESS_RUN, all, c->instance);
+    for (size_t i = 0; rc == KOS_OK && i < sizeof own / sizeof *own; i++)
+        rc = grant(ruleset, own[i], LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
+    for (size_t i = 0; rc == KOS_OK && i < sizeof devices / sizeof *devices; i++)
+        rc = grant(ruleset, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE,
+                   all, NULL);
+    if (rc == KOS_OK && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+        rc = KOS_E_IO;
+    int error = errno;
+    close(ruleset);
+    return rc < 0 ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock cannot confine it: %s", strerror(error)) : KOS_OK;
+}
+
 /* Even root's agents have no capability, now or after any execve. */
 static int32_t drop_capabilities(struct kos_error *ret_error)
 {
@@ -232,7 +270,7 @@ static int32_t drop_capabilities(struct kos_error *ret_error)
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
     if (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "the agent's privileges cannot be dropped: %s", strerror(errno));
+        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "its privileges cannot be dropped: %s", strerror(errno));
     return KOS_OK;
 }
 
@@ -242,6 +280,12 @@ int32_t confine_apply(const struct confinement *c, const struct spawn_start *sta
     if (rc == KOS_OK)
         rc = landlock(c, start, ret_error);
     return rc == KOS_OK ? confine_filter(c, ret_error) : rc;
+}
+
+int32_t confine_cell(const struct confinement *c, const struct spawn_start *start, struct kos_error *ret_error)
+{
+    int32_t rc = drop_capabilities(ret_error);
+    return rc == KOS_OK ? landlock_cell(c, start, ret_error) : rc;
 }
 
 static bool limit(int what, uint64_t value)
@@ -268,5 +312,5 @@ int32_t confine_limits(const struct spawn_limits *limits, struct kos_error *ret_
      * memory counts as data, so a command built with it would not start. */
     ok = ok && limit(RLIMIT_DATA, limits->memory_bytes);
 #endif
-    return ok ? KOS_OK : kos_fail(ret_error, KOS_E_INVALID, "the agent's limits cannot be set: %s", strerror(errno));
+    return ok ? KOS_OK : kos_fail(ret_error, KOS_E_INVALID, "its limits cannot be set: %s", strerror(errno));
 }

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WATCH_MS = 100, TERM_MS = 2000, REAP_MAX = 256 };
+enum { WATCH_MS = 100, WATCH_CELL_MS = 500, TERM_MS = 2000, REAP_MAX = 256 };
 
 struct keeper {
     const struct spawn_start *start;
@@ -27,6 +27,7 @@ struct keeper {
     int channel, signals;
     pid_t command;                     /* 0: it has ended */
     int status;
+    uint64_t peak_bytes;
     int64_t kill_at_ms;                /* after SIGTERM; 0: none is due */
     struct spawn_event ended;
 };
@@ -67,15 +68,24 @@ void keeper_kill_all(void)
     tree_fini(&tree);
 }
 
+static void reaped(struct keeper *k, int status, const struct rusage *usage)
+{
+    k->status = status;
+    k->peak_bytes = (uint64_t)usage->ru_maxrss * 1024;
+    k->command = 0;
+}
+
 static void kill_all(struct keeper *k)
 {
+    struct rusage usage = { 0 };
+    int status = 0;
     setpriority(PRIO_PROCESS, 0, -20); /* thousands may be running against this one; only root may, and needs it most */
     /* One call for the whole group: no member can fork its way out of it. */
     if (k->command > 0) {
         kill(-k->command, SIGKILL);
-        while (waitpid(k->command, &k->status, 0) < 0 && errno == EINTR)
+        while (wait4(k->command, &status, 0, &usage) < 0 && errno == EINTR)
             continue;
-        k->command = 0;
+        reaped(k, status, &usage);
     }
     keeper_kill_all();
 }
@@ -85,6 +95,7 @@ static _Noreturn void finish(struct keeper *k)
     kill_all(k);
     k->ended.type = SPAWN_ENDED;
     k->ended.status = k->status;
+    k->ended.peak_bytes = k->peak_bytes;
     report(k->channel, &k->ended);
     _exit(0);
 }
@@ -120,14 +131,14 @@ static void reap(struct keeper *k)
     struct signalfd_siginfo info;
     ssize_t ignored = read(k->signals, &info, sizeof info);
     (void)ignored;
+    struct rusage usage;
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
         if (pid == k->command) {
             /* The number of the group may be used again once it is empty, so it is left alone from here on: what is
              * still in it descends from this process and is found as such. */
-            k->status = status;
-            k->command = 0;
+            reaped(k, status, &usage);
             finish(k);
         }
 }
@@ -142,7 +153,9 @@ static void watch(struct keeper *k)
         snprintf(k->ended.text, sizeof k->ended.text, "it had more than %llu processes",
                  (unsigned long long)limits->processes);
     } else if (tree_memory(&k->tree, limits->memory_bytes) > limits->memory_bytes) {
-        snprintf(k->ended.text, sizeof k->ended.text, "its processes used more than %llu bytes of memory together",
+        snprintf(k->ended.text, sizeof k->ended.text,
+                 k->start->kind == SPAWN_CELL ? "it used more than %llu bytes of memory"
+                                              : "its processes used more than %llu bytes of memory together",
                  (unsigned long long)limits->memory_bytes);
     } else {
         return;
@@ -154,7 +167,8 @@ static void watch(struct keeper *k)
 static void keep(struct keeper *k)
 {
     struct pollfd fds[] = { { k->channel, POLLIN, 0 }, { k->signals, POLLIN, 0 } };
-    int64_t watch_at = now_ms() + WATCH_MS;
+    const int every = k->start->kind == SPAWN_CELL ? WATCH_CELL_MS : WATCH_MS;
+    int64_t watch_at = now_ms() + every;
     for (;;) {
         int64_t now = now_ms(), next = k->kill_at_ms && k->kill_at_ms < watch_at ? k->kill_at_ms : watch_at;
         int n = poll(fds, 2, next > now ? (int)(next - now) : 0);
@@ -169,7 +183,7 @@ static void keep(struct keeper *k)
             finish(k);
         if (now >= watch_at) {
             watch(k);
-            watch_at = now_ms() + WATCH_MS;
+            watch_at = now_ms() + every;
         }
     }
 }
@@ -181,7 +195,7 @@ static bool started(int report_fd, struct kos_error *ret_error)
     while ((n = read(report_fd, ret_error, sizeof *ret_error)) < 0 && errno == EINTR)
         continue;
     if (n > 0 && n != (ssize_t)sizeof *ret_error)
-        kos_fail(ret_error, KOS_E_INTERNAL, "the agent's process could not say why it does not start");
+        kos_fail(ret_error, KOS_E_INTERNAL, "its process could not say why it does not start");
     return n == 0;
 }
 
@@ -194,7 +208,7 @@ static _Noreturn void fail(int channel, int32_t code, const char *text)
 }
 
 _Noreturn void keeper_run(struct confinement *confinement, const struct spawn_start *start, int channel,
-                          const int stdio[3])
+                          const int *fds)
 {
     struct keeper k = { .start = start, .channel = channel };
     struct kos_error error = { 0 };
@@ -207,17 +221,17 @@ _Noreturn void keeper_run(struct confinement *confinement, const struct spawn_st
     confinement->keeper = getpid();
     if (sigprocmask(SIG_SETMASK, &child, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ||
         pipe2(pipes, O_CLOEXEC) < 0)
-        fail(channel, KOS_E_IO, "a keeper for the agent cannot be made");
+        fail(channel, KOS_E_IO, "a keeper for it cannot be made");
     k.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     k.command = k.signals < 0 ? -1 : fork();
     if (k.command < 0)
         fail(channel, KOS_E_BUSY,
-             "a process for the agent cannot be made: a limit on processes, descriptors or memory is reached");
+             "a process for it cannot be made: a limit on processes, descriptors or memory is reached");
     if (k.command == 0)
-        child_run(confinement, start, stdio, pipes[1]);
+        child_run(confinement, start, fds, pipes[1]);
     close(pipes[1]);
-    for (int i = 0; i < 3; i++)
-        close(stdio[i]);
+    for (int i = 0; i < SPAWN_FDS - 1; i++)
+        close(fds[i]);
     if (!started(pipes[0], &error)) {
         kill_all(&k);
         fail(channel, error.code, error.text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The spawner: a process forked from kosd before kosd confines itself. It starts agents (later: cells), each in its own
+ * The spawner: a process forked from kosd before kosd confines itself. It starts agents and cells, each in its own
  * session and process group, with a clean environment, limits, Landlock and a seccomp filter that leaves no AF_UNIX
  * sockets, so that an agent reads neither keys/ nor reaches the control socket, even as the same user. When kosd dies,
  * the spawner ends all it started and itself.
@@ -24,12 +24,17 @@
  *   RLIMIT_NPROC stops a burst in between: the user's threads may be 4096 more than that); file_bytes 1 GiB a file;
  *   open_files 1024 a process; cpu_seconds unlimited (a run has a deadline). No core files. Disk space as a whole is
  *   not limited. Under AddressSanitizer RLIMIT_DATA is left out (its shadow memory counts there).
+ *
+ * A cell is kos-cell with one plugin. It may read and execute the system's programs and libraries, read its module and,
+ * with the right "files", write its own directory; nothing else. Its seccomp filter is its own (cell/filter.c), set
+ * before the module is loaded. Descriptors: /dev/null, its messages twice, and as 3 the socket that leads to kosd.
  * - The run ends with the command: whatever it left behind is killed then, wherever it went (setsid does not help).
  */
 #ifndef KOS_SPAWN_SPAWN_H
 #define KOS_SPAWN_SPAWN_H
 
 #include "agents/agents.h"
+#include "host/cell.h"
 
 struct kos_spawn_options {
     const char *instance;             /* directory that agents must not read; must exist */
@@ -53,6 +58,8 @@ int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid
  * for the process where it was not handled. */
 int32_t kos_spawn_client_new(struct kos_env *env, int fd, void (*lost)(void *arg), void *arg,
                              struct kos_launcher **ret_launcher, struct kos_error *ret_error);
+/* The same for cells: lives as long as the launcher. */
+struct kos_cell_launcher *kos_spawn_cells(struct kos_launcher *launcher);
 /* Kills what still runs, without callbacks; the spawner ends. */
 void kos_spawn_client_free(struct kos_launcher *launcher);
 /* What confines agents here: "Landlock ABI 7, seccomp"; KOS_E_UNSUPPORTED when the kernel cannot. */

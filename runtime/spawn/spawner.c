@@ -49,16 +49,20 @@ static bool sound(const struct spawn_start *start, const int fds[SPAWN_FDS])
     if (start->magic != SPAWN_MAGIC || start->size != sizeof *start)
         return false;
     if (!terminated(start->name, sizeof start->name) || !terminated(start->directory, sizeof start->directory) ||
-        !terminated(start->command, sizeof start->command))
+        !terminated(start->command, sizeof start->command) || !terminated(start->module, sizeof start->module))
         return false;
     const struct spawn_limits *l = &start->limits;
-    if (start->directory[0] != '/' || !l->memory_bytes || !l->file_bytes || !l->open_files || !l->processes ||
+    bool cell = start->kind == SPAWN_CELL;
+    if ((!cell && start->kind != SPAWN_AGENT) || (cell && (start->command[0] != '/' || start->module[0] != '/')) ||
+        (start->directory[0] != '/' && !(cell && start->directory[0] == 0)) || !l->memory_bytes || !l->file_bytes || !l->open_files || !l->processes ||
         !l->cpu_seconds)
         return false;
-    for (int i = 0; i < SPAWN_FDS; i++)
-        if (fstat(fds[i], &st) < 0 || !(i == SPAWN_CHANNEL ? S_ISSOCK(st.st_mode) : S_ISFIFO(st.st_mode)))
+    for (int i = 0; i < (cell ? SPAWN_CELL_FDS : SPAWN_FDS); i++) {
+        bool socket = i == SPAWN_CHANNEL || (cell && i == SPAWN_CELL_SOCKET);
+        if (fstat(fds[i], &st) < 0 || !(socket ? S_ISSOCK(st.st_mode) : S_ISFIFO(st.st_mode)))
             return false;
-    return true;
+    }
+    return cell == (fds[SPAWN_CELL_FDS] < 0);
 }
 
 /* Takes one packet. Returns its descriptors in `fds` (-1: none) and whether it has the form of a request; false with
@@ -82,7 +86,7 @@ static bool receive(struct spawn_start *start, int fds[SPAWN_FDS], bool *ret_end
         got = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(fds, CMSG_DATA(header), got * sizeof(int));
     }
-    return n == (ssize_t)sizeof *start && got == SPAWN_FDS && !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+    return n == (ssize_t)sizeof *start && got >= SPAWN_CELL_FDS && got <= SPAWN_FDS && !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
 }
 
 static _Noreturn void become_keeper(struct spawner *s, const int fds[SPAWN_FDS])
@@ -100,14 +104,14 @@ static bool serve_one(struct spawner *s)
         if (!sound(&s->start, fds)) {
             refuse(fds[SPAWN_CHANNEL], KOS_E_INVALID, "the spawner does not understand the request");
         } else if (s->count == KEEPERS_MAX) {
-            refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY, "1024 agents' processes run already");
+            refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY, "1024 processes of agents and plugins run already");
         } else {
             pid_t pid = fork();
             if (pid == 0)
                 become_keeper(s, fds);
             if (pid < 0)
                 refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY,
-                       "a keeper for the agent cannot be made: a limit on processes or memory is reached");
+                       "a keeper for it cannot be made: a limit on processes or memory is reached");
             else
                 s->keepers[s->count++] = pid;
         }

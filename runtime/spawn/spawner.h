@@ -24,6 +24,9 @@ int32_t confine_landlock_abi(void);
 /* On the calling process, for good. */
 int32_t confine_apply(const struct confinement *confinement, const struct spawn_start *start,
                       struct kos_error *ret_error);
+/* Of a cell, which sets a filter of its own. */
+int32_t confine_cell(const struct confinement *confinement, const struct spawn_start *start,
+                     struct kos_error *ret_error);
 int32_t confine_filter(const struct confinement *confinement, struct kos_error *ret_error);
 /* Limits last: nothing but execve may follow, for our own memory may be above them. */
 int32_t confine_limits(const struct spawn_limits *limits, struct kos_error *ret_error);
@@ -40,13 +43,15 @@ int32_t tree_read(struct tree *tree, pid_t root, size_t max);
 void tree_fini(struct tree *tree);
 /* Memory that the processes hold for themselves: anonymous and shared, what several share counted once. */
 uint64_t tree_memory(const struct tree *tree, uint64_t enough);
+/* Of one process: resident memory, CPU time; 0 when it is gone. */
+void tree_usage(pid_t pid, uint64_t *ret_memory, uint64_t *ret_cpu_ms);
 
 /* ---- keeper.c ---- */
 /* The process that keeps one command. */
 _Noreturn void keeper_run(struct confinement *confinement, const struct spawn_start *start, int channel,
-                          const int stdio[3]);
+                          const int *fds);
 /* The command itself: confines this process and executes it; on failure writes a struct kos_error to `report`. */
-_Noreturn void child_run(const struct confinement *confinement, const struct spawn_start *start, const int stdio[3],
+_Noreturn void child_run(const struct confinement *confinement, const struct spawn_start *start, const int *fds,
                          int report);
 /* Kills what descends from this process, again and again until nothing is left. */
 void keeper_kill_all(void);

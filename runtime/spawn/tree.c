@@ -168,3 +168,19 @@ uint64_t tree_memory(const struct tree *tree, uint64_t enough)
         exact += memory_of(tree->pids[i]);
     return exact;
 }
+
+void tree_usage(pid_t pid, uint64_t *ret_memory, uint64_t *ret_cpu_ms)
+{
+    char path[64], text[2048];
+    unsigned long long user = 0, system = 0, pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    /* proc_pid_stat(5): fields 14 and 15, in clock ticks; the name in parentheses may hold anything. */
+    char *after = slurp(path, text, sizeof text) > 0 ? strrchr(text, ')') : NULL;
+    if (after)
+        sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system);
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    if (slurp(path, text, sizeof text) > 0)
+        sscanf(text, "%*u %llu", &pages);
+    *ret_memory = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    *ret_cpu_ms = (user + system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+}

@@ -11,11 +11,14 @@
 #define KOS_SPAWN_WIRE_H
 
 #include <limits.h>
+#include <stdint.h>
 #include <kos/err.h>
 
 enum { SPAWN_MAGIC = 0x6b6f7331, SPAWN_COMMAND_MAX = 8192, SPAWN_NAME_MAX = 64, SPAWN_TEXT_MAX = 400 };
-/* Descriptors that travel with a request. */
+/* Descriptors that travel with a request: an agent's, and a cell's. */
 enum { SPAWN_CHANNEL = 0, SPAWN_STDIN = 1, SPAWN_STDOUT = 2, SPAWN_STDERR = 3, SPAWN_FDS = 4 };
+enum { SPAWN_CELL_SOCKET = 1, SPAWN_CELL_STDERR = 2, SPAWN_CELL_FDS = 3 };
+enum spawn_kind { SPAWN_AGENT = 1, SPAWN_CELL = 2 };
 
 /* None of them is 0: the client fills in the defaults. cpu_seconds UINT64_MAX: unlimited. */
 struct spawn_limits {
@@ -24,10 +27,13 @@ struct spawn_limits {
 
 struct spawn_start {
     uint32_t magic, size;
+    uint32_t kind;                     /* enum spawn_kind */
+    uint32_t allow;                    /* of a cell: enum kos_cell_allow */
     struct spawn_limits limits;
-    char name[SPAWN_NAME_MAX];         /* these three end with a NUL inside the array */
-    char directory[PATH_MAX];          /* absolute */
-    char command[SPAWN_COMMAND_MAX];
+    char name[SPAWN_NAME_MAX];         /* these four end with a NUL inside the array */
+    char directory[PATH_MAX];          /* absolute; of a cell: "" none */
+    char command[SPAWN_COMMAND_MAX];   /* of a cell: the program, absolute */
+    char module[PATH_MAX];             /* of a cell, absolute */
 };
 
 enum spawn_order_type { SPAWN_TERM = 1, SPAWN_KILL = 2 };
@@ -41,6 +47,7 @@ struct spawn_event {                   /* keeper, or spawner in its stead, to cl
     int32_t code;                      /* FAILED: why; ENDED: KOS_OK, or KOS_E_LIMIT when the keeper ended it */
     int32_t status;                    /* ENDED: waitpid's */
     int64_t pid;                       /* STARTED */
+    uint64_t peak_bytes;               /* ENDED: the most memory one process had resident */
     char text[SPAWN_TEXT_MAX];         /* with code: a sentence that ends with a NUL inside the array */
 };
 

@@ -74,6 +74,7 @@ struct kos_policy_plugin {
     const char *name;              /* section name */
     const char *module;            /* file name in the plugin directory, or an absolute path */
     bool isolate;
+    int64_t memory_bytes, heartbeat_ms, open_files;   /* of its cell */
     const char *const *rights;     /* granted, NULL-terminated */
     const char *const *types;      /* messages wired to it; NULL: those it declares */
     const struct kos_policy_map *maps;

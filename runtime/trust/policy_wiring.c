@@ -88,10 +88,45 @@ static int32_t parse_maps(struct policy_manifest *m, const struct kos_conf_node 
     return KOS_OK;
 }
 
+/* A number, or text with a unit; `ret` holds the default. */
+static int32_t parse_limit(const struct kos_conf_node *group, const char *name,
+                           int32_t (*parse)(const char *text, int64_t *ret), const char *wanted, int64_t min,
+                           int64_t max, int64_t *ret, struct kos_error *ret_error)
+{
+    const struct kos_conf_node *member = kos_conf_member(group, name);
+    int64_t value = 0;
+    if (!member)
+        return KOS_OK;
+    const char *text = kos_conf_string(member);
+    bool ok = text && parse ? parse(text, &value) == KOS_OK : kos_conf_int(member, &value) == KOS_OK;
+    if (!ok || value < min || value > max)
+        return kos_conf_fail(member, ret_error, KOS_E_POLICY, "%s is needed here", wanted);
+    *ret = value;
+    return KOS_OK;
+}
+
+static int32_t parse_cell(const struct kos_conf_node *group, struct kos_policy_plugin *p, struct kos_error *ret_error)
+{
+    p->memory_bytes = INT64_C(256) << 20;
+    p->heartbeat_ms = 10000;
+    p->open_files = 16384;
+    int32_t rc = parse_limit(group, "memory", kos_conf_size, "a size from 16M to 1T", INT64_C(16) << 20,
+                             INT64_C(1) << 40, &p->memory_bytes, ret_error);
+    if (rc == KOS_OK)
+        rc = parse_limit(group, "heartbeat", kos_conf_duration, "a time from 100ms to 1h", 100, 3600000,
+                         &p->heartbeat_ms, ret_error);
+    if (rc == KOS_OK)
+        rc = parse_limit(group, "open_files", NULL, "a number from 16 to 1048576", 16, 1 << 20, &p->open_files,
+                         ret_error);
+    return rc;
+}
+
 static int32_t parse_plugin(struct policy_manifest *m, const struct kos_conf_node *group, struct kos_policy_plugin *p,
                             struct kos_error *ret_error)
 {
-    static const char *const names[] = { "module", "isolate", "rights", "types", "maps", "settings" };
+    static const char *const names[] = { "module",     "isolate",  "rights", "types",
+                                         "maps",       "settings", "memory", "heartbeat",
+                                         "open_files" };
     const struct kos_conf_node *member;
     p->name = kos_conf_name(group);
     p->isolate = true;
@@ -115,6 +150,8 @@ static int32_t parse_plugin(struct policy_manifest *m, const struct kos_conf_nod
                              "a file name NAME.so (looked up in the plugin directory) or an absolute path is needed");
     if ((member = kos_conf_member(group, "isolate")) && kos_conf_bool(member, &p->isolate) < 0)
         return kos_conf_fail(member, ret_error, KOS_E_POLICY, "true or false is needed here");
+    if ((rc = parse_cell(group, p, ret_error)) < 0)
+        return rc;
     if ((member = kos_conf_member(group, "rights")) && (rc = parse_words(m, member, false, &p->rights, ret_error)) < 0)
         return rc;
     if ((member = kos_conf_member(group, "types")) && (rc = parse_words(m, member, true, &p->types, ret_error)) < 0)
@@ -199,8 +236,11 @@ static json_t *maps_json(const struct kos_policy_plugin *p)
 
 json_t *policy_plugin_json(const struct kos_policy_plugin *p)
 {
-    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "name", p->name, "module", p->module, "isolate", (int)p->isolate,
-                     "rights", words_json(p->rights), "types", p->types ? words_json(p->types) : json_null(), "maps", maps_json(p),
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name", p->name, "module", p->module,
+                     "isolate", (int)p->isolate, "memory", (json_int_t)p->memory_bytes, "heartbeat",
+                     (json_int_t)p->heartbeat_ms, "open_files", (json_int_t)p->open_files, "rights",
+                     words_json(p->rights), "types", p->types ? words_json(p->types) : json_null(), "maps",
+                     maps_json(p),
                      "settings", p->settings ? node_json(p->settings) : json_object());
 }
 

@@ -20,6 +20,7 @@ import traceback
 SRC = os.environ.get("KOS_SRCDIR", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
 BUILD = os.environ.get("KOS_BUILDDIR", SRC)
 DEADLINE = 60
+os.environ.setdefault("KOS_CELL", os.path.join(BUILD, "kos-cell"))
 
 
 class Failed(AssertionError):

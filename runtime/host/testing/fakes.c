@@ -105,6 +105,13 @@ void kos_mesh_tell(struct kos_mesh *mesh, const char *event, json_t *detail)
     json_decref(detail);
 }
 
+void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner)
+{
+    (void)mesh;
+    (void)owner;
+    f.owners_back++;
+}
+
 struct kos_mesh_tx {
     struct kos_tx *tx;
 };
@@ -208,6 +215,17 @@ const struct kos_agent_info *kos_agents_by_name(struct kos_registry *agents, con
     (void)name;
     return NULL;
 }
+size_t kos_agents_count(struct kos_registry *agents)
+{
+    (void)agents;
+    return 0;
+}
+const struct kos_agent_info *kos_agents_at(struct kos_registry *agents, size_t index)
+{
+    (void)agents;
+    (void)index;
+    return NULL;
+}
 void kos_agents_run(struct kos_registry *agents, struct kos_agents_owner *owner, uint64_t run, const struct kos_run *r)
 {
     (void)agents;
@@ -242,6 +260,14 @@ const char *fixture_modules(void)
     char build[4096];
     ck_assert_ptr_nonnull(realpath(getenv("KOS_BUILDDIR") ? getenv("KOS_BUILDDIR") : ".", build));
     snprintf(path, sizeof path, "%s/runtime/host/testing", build);
+    return path;
+}
+
+const char *fixture_cell(void)
+{
+    static char path[4300];
+    const char *m = fixture_modules();
+    snprintf(path, sizeof path, "%.*s/kos-cell", (int)(strlen(m) - strlen("/runtime/host/testing")), m);
     return path;
 }
 
@@ -298,7 +324,7 @@ void fixture_begin(const char *policy)
     free(file);
     ck_assert_msg(kos_policy_load(f.env, path, &f.policy, &f.error) == KOS_OK, "%s", f.error.text);
     char *secrets = kos_format("%s/keys/secrets", f.dir), *state = kos_format("%s/plugins", f.dir);
-    struct kos_hosting_options options = { .plugin_dir = m, .secrets_dir = secrets, .state_dir = state };
+    struct kos_hosting_options options = { .cell_program = fixture_cell(), .plugin_dir = m, .secrets_dir = secrets, .state_dir = state };
     ck_assert_int_eq(
         kos_hosting_new(f.env, f.store, NULL, NULL, (struct kos_registry *)&f, &options, &f.hosting, &f.error), KOS_OK);
     free(secrets);

@@ -25,7 +25,8 @@ struct fixture {
     char text[1024];
     uint64_t call;
     /* the mesh's notes */
-    int endpoint_ups, endpoint_downs, accepted, link_ups, link_downs, sent, settled, told, commits, aborts;
+    int endpoint_ups, endpoint_downs, accepted, link_ups, link_downs, sent, settled, told, commits, aborts,
+        owners_back;
     uint64_t last_link, refuse_links, received, credited, settled_handle;
     int32_t down_status, verdict, commit_error;
     int founds, losts;
@@ -52,6 +53,7 @@ void fixture_end(void);
 /* Calls a method of the probe and waits for its answer. */
 void fixture_call(const char *method, const char *what);
 const char *fixture_modules(void);
+const char *fixture_cell(void);                           /* kos-cell of the build */
 
 /* Sections of policies. */
 #define PROBE_RIGHTS "rights = [ \"connect\", \"listen\", \"send\", \"sign\", \"agents\", \"files\" ]; "
