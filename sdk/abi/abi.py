@@ -34,7 +34,7 @@ class Fault(Exception):
 
 
 def run(*arguments, stdin=None):
-    return subprocess.run(arguments, input=stdin, capture_output=True, text=True, check=False)
+    return subprocess.run(arguments, input=stdin, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
 
 
 def compiled(source, sdk, *options):
@@ -249,7 +249,8 @@ def check():
         print("The ABI of sdk/kos is broken: a plugin built before would not run any more.")
         print("\n".join("  " + w for w in wrong))
         print("Within a major version structs only grow at their end, and nothing else changes (kos/abi.h).")
-        print("Before the first release it can be accepted: make abi-update")
+        if not released():
+            print("Before the first release it can be accepted: make abi-update")
         return 1
     added = list(missing(SDK))
     if added:
@@ -268,9 +269,18 @@ def check():
     return 0
 
 
+def released():
+    """Whether what is laid down was promised to anyone: kos-sdk.pc says a release candidate until then."""
+    with open(os.path.join(TOP, "etc", "kos-sdk.pc.in"), encoding="utf-8") as file:
+        return "~rc" not in re.search(r"^Version: (.*)$", file.read(), re.M).group(1)
+
+
 def update():
     if os.path.exists(os.path.join(HERE, "layout.c")):
         wrong = broken(SDK)
+        if wrong and released():
+            print("Not accepted, as it breaks plugins that were built with a release:\n" + "\n".join("  " + w for w in wrong))
+            return 1
         if wrong:
             print("Accepted, though it breaks plugins built before:\n" + "\n".join("  " + w for w in wrong))
         for name in missing(SDK):

@@ -58,6 +58,17 @@ def everything_has_an_assert():
     yield from (f"{name}: run make abi-update" for name in abi.missing(abi.SDK))
 
 
+# Values, which say in their headers that they never grow.
+FROZEN = {"kos_bytes", "kos_error", "kos_http_header"}
+
+
+def every_struct_can_grow():
+    structs, _, _ = abi.declared(abi.SDK)
+    for name, inside in structs.items():
+        if (inside[0] == ("size", "uint32_t")) == (name in FROZEN):
+            yield f"{name} begins with {inside[0]}"
+
+
 def asserts_hold():
     said = abi.compiled(os.path.join(abi.HERE, "layout.c"), abi.SDK, "-fsyntax-only")
     yield from (said.splitlines() if said else [])
@@ -126,6 +137,7 @@ def a_new_struct_is_seen():
 
 def checks():
     yield "every public struct, member and constant has an assert", everything_has_an_assert, True
+    yield "every struct begins with its size, but those that are frozen", every_struct_can_grow, True
     yield "the headers are as they were accepted", asserts_hold, True
     yield "abidw lists the same members", dwarf_knows_no_more, False
     yield "abidiff sees no change", abidiff_is_silent, False

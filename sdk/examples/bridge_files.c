@@ -135,7 +135,8 @@ static int32_t init(const struct kos_host *host, const struct kos_conf *conf, vo
                     struct kos_error *ret_error)
 {
     if (!*kos_conf_text(conf, "directory") && !host->directory)
-        return kos_fail(ret_error, KOS_E_CONFIG, "the file bridge needs a directory: the right \"files\" or the setting");
+        return kos_fail(ret_error, KOS_E_CONFIG,
+                        "the file bridge needs a directory: the right \"files\" or the setting");
     /* NULL where bridges are not driven: then nothing is injected */
     const struct kos_bridge_host *events = host->feature(host, KOS_BRIDGE_HOST);
     struct files *f = calloc(1, sizeof *f);

@@ -103,7 +103,8 @@ static inline int kos_error_retry(int32_t code)
 }
 
 /* Where a person reads it: the code and one sentence that names the thing, the limit or line, and what to do.
- * A value of the caller's; functions that take `struct kos_error *ret_error` accept NULL and write only on failure. */
+ * A value of the caller's, frozen for major 1; functions that take `struct kos_error *ret_error` accept NULL and write
+ * only on failure. */
 struct kos_error {
     int32_t code;
     char text[508];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two links through the kernel: what one end sends the other receives, whole and in order, and never beyond its credit. */
+ * Two links through the kernel: what one end sends the other receives, whole and in order, never beyond its credit. */
 #include <kos_test.h>
 #include <kos/transport.h>
 

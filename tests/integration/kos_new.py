@@ -211,6 +211,9 @@ def test_the_headers_by_themselves(case):
     everything = "".join(f"#include <kos/{h}>\n" for h in reversed(headers)) + \
         "int has(const struct kos_host *h);\nint has(const struct kos_host *h) { return KOS_HAS(h, post) ? 1 : 0; }\n"
     strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wundef", "-Wcast-qual", "-Wconversion", "-Werror", "-fsyntax-only"]
+    with open(os.path.join(folder, "abi.h"), encoding="utf-8") as file:
+        versions = dict(re.findall(r"^#define KOS_ABI_(MAJOR|MINOR) (\d+)$", file.read(), re.M))
+    equal(versions, {"MAJOR": sdk.variable("abi_major"), "MINOR": sdk.variable("abi_minor")}, "kos-sdk.pc names the ABI's version")
     for compiler, language, standard in (("cc", "c", "c17"), ("c++", "c++", "c++17"), ("c++", "c++", "c++20")):
         for text in [everything, *(f"#include <kos/{h}>\n" for h in headers if standard != "c++20")]:
             path = case.path("try." + language.replace("c++", "cc"), text.encode())
@@ -235,8 +238,14 @@ def test_what_it_refuses(case):
     has(sdk.new("--help").stdout, "usage: kos-new")
     with open(os.path.join(SRC, "etc", "kos-new.bash"), encoding="utf-8") as file:
         completion = file.read()
-    for word in set(re.findall(r"--[a-z+]+", sdk.new("--help").stdout)) | set(KINDS):
+    with open(os.path.join(SRC, "man", "kos-new.1"), encoding="utf-8") as file:
+        page = file.read()
+    for word in set(re.findall(r"--[a-z+]+", sdk.new("--help").stdout)):
         has(completion, word)
+        has(page, word[1:])
+    for kind in KINDS:
+        has(completion, kind)
+        has(page, f".It Cm {kind}\n")
 
 
 run(globals())
