@@ -206,11 +206,15 @@ static const struct kos_backend_ops *driver_ops(struct kos_backend_ops *ops)
 static int32_t init(struct kos_driver *driver, struct kos_error *ret_error)
 {
     struct kos_error why = { 0 };
+    void *untouched = driver->strict ? driver : NULL;
+    driver->self = untouched;
     kos_driver_enter(driver, "init");
     int32_t rc = driver->tables.plugin.init(&driver->table, driver->conf, &driver->self, &why);
     kos_driver_leave(driver);
     if (rc >= 0)
         return KOS_OK;
+    if (driver->self != untouched)
+        kos_driver_broke(driver, "set *ret_self though init failed");
     why.text[sizeof why.text - 1] = '\0';
     return kos_fail(ret_error, rc, "%s: plugin %s does not begin: %s", driver->where, driver->name,
                     why.text[0] ? why.text : kos_error_text(rc));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Timers, watches and posts of a plugin in this process, on kos_env. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -84,6 +85,8 @@ static void watch_ready(void *arg, int32_t events)
 static void watch_end(struct kos_driver_watch *watch)
 {
     struct kos_driver *driver = watch->driver;
+    if (driver->strict && fcntl(watch->fd, F_GETFD) < 0)
+        kos_driver_broke(driver, "watched descriptor %d, which it closed before it ended its watch", watch->fd);
     HASH_DEL(driver->watches, watch);
     driver->env->ops->watch_free(watch->watch);
     free(watch);

@@ -129,6 +129,7 @@ void judge_draft(struct host *h, const struct kos_draft *d, bool foreign)
         broke(c, RULE_DRAFT_EXPIRES, "a draft of %s expires in %lld ms", d->type, (long long)d->expires_in_ms);
     if (!d->target || (strncmp(d->target, "klp://", 6) != 0 && strcmp(d->target, "*") != 0))
         broke(c, RULE_DRAFT_TARGET, "a draft of %s goes to \"%.100s\"", d->type, d->target ? d->target : "(NULL)");
+    judge_kept(h, "a draft", d->payload);
     if (!foreign && (klp_json_read(d->payload, KLP_MESSAGE_MAX, &payload, NULL) < 0 || payload.type != KLP_JSON_OBJECT))
         broke(c, RULE_DRAFT_PAYLOAD, "a draft of %s carries %.*s", d->type,
               (int)(d->payload.len < 120 ? d->payload.len : 120),

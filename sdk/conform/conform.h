@@ -56,6 +56,7 @@ enum outcome { OUTCOME_RUNNING, OUTCOME_PASSED, OUTCOME_SKIPPED, OUTCOME_BROKE }
 struct verdict {
     int32_t outcome;
     int32_t rule;
+    int32_t suspect;                    /* the sentence that a crash would be of; RULE_NONE: abi.process */
     char seen[1000];
     char last[64];                      /* call into the plugin that was the last to begin */
 };
@@ -100,7 +101,10 @@ bool wait_step(struct conform *c);
         continue
 /* Until nothing has come up for a while. */
 void settle(struct conform *c);
-enum { SOON_MS = 6000, QUIET_MS = 3 };
+enum { QUIET_MS = 3 };
+/* How long the plugin has for each thing it must do, 6 s as a rule; tests of kos-conform itself wait less. */
+uint64_t soon(const struct conform *c);
+
 
 /* ---- one instance of the plugin ---- */
 
@@ -212,6 +216,7 @@ struct host {
     struct sent *sent;
     struct pair *state, *secrets, *taken;   /* taken: what was injected */
     char prefix[128];                   /* that it serves */
+    int port;                           /* that it listens on since the last open; 0 none */
     struct call *calls;
     struct run *runs;
     struct request *requests;           /* to kos.http.user */
@@ -249,6 +254,7 @@ void judge_draft(struct host *h, const struct kos_draft *draft, bool foreign);
 struct pair **pair_at(struct pair **list, struct kos_bytes key);   /* the first that is not before it */
 void pair_put(struct pair **list, struct kos_bytes key, struct kos_bytes value);
 void pair_remove(struct pair **list, struct kos_bytes key);
+void judge_kept(struct host *h, const char *where, struct kos_bytes bytes);   /* that it looks at no memory that is gone */
 void judge_text(struct host *h, const char *where, const char *text);
 void link_services(struct kos_services_ops *ops);
 void answer_services(struct kos_services_ops *ops);

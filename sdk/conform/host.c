@@ -132,7 +132,7 @@ void host_stop(struct host *h)
     }
     if (h->life != HOST_STOPPING && h->life != HOST_QUIET)
         return;
-    WAIT(c, STOP_MS, h->life == HOST_FINISHED);
+    WAIT(c, soon(c) < STOP_MS ? soon(c) : STOP_MS, h->life == HOST_FINISHED);
     if (h->life != HOST_FINISHED)
         broke(c, RULE_PLUGIN_STOP, "5 s after stop it has not said stopped");
 }
@@ -199,9 +199,9 @@ const struct op *op_wait(struct host *h, uint64_t id)
     HASH_FIND(hh, h->ops, &id, sizeof id, op);
     if (!op)
         return NULL;
-    WAIT(h->c, SOON_MS, op->done || !living(h));
+    WAIT(h->c, soon(h->c), op->done || !living(h));
     if (!op->done && living(h))
         broke(h->c, RULE_ABI_ONCE, "%s (operation %llu) was not completed within %d s", op->what,
-              (unsigned long long)op->id, SOON_MS / 1000);
+              (unsigned long long)op->id, (int)(soon(h->c) / 1000));
     return living(h) ? op : NULL;
 }

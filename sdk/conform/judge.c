@@ -20,7 +20,6 @@ static struct conform *up(struct kos_services *services)
 /* ---- life ---- */
 
 static const struct { const char *words; enum rule rule; } broken[] = {
-    { "inside the call that submitted it", RULE_ABI_ONCE },
     { "from a thread of its own", RULE_ABI_THREAD },
     { "called stopped after it had said stopped", RULE_HOST_STOPPED },
     { "after it had said stopped", RULE_HOST_STOPPED },
@@ -28,6 +27,7 @@ static const struct { const char *words; enum rule rule; } broken[] = {
     { "caused an event that it does not take", RULE_PLUGIN_EVENTS },
     { "takes none (kos_plugin.timer is NULL", RULE_PLUGIN_EVENTS },
     { "closed before it ended its watch", RULE_HOST_WATCH },
+    { "though init failed", RULE_PLUGIN_INIT },
 };
 
 static void s_broke(struct kos_services *services, const char *what)
@@ -54,6 +54,7 @@ static void s_finished(struct kos_services *services)
 {
     up(services);
     host_of(services)->life = HOST_FINISHED;
+    snprintf(host_of(services)->c->verdict->last, sizeof host_of(services)->c->verdict->last, "fini, which returned");
 }
 
 static bool s_gives(struct kos_services *services, const char *feature)
@@ -72,9 +73,18 @@ static bool s_gives(struct kos_services *services, const char *feature)
     return false;
 }
 
+/* 0xdd: what a call passed, after the call (driver.h, strict); 0xa5: freed memory (main.c, tune). */
+void judge_kept(struct host *h, const char *where, struct kos_bytes bytes)
+{
+    for (size_t i = 0; i + 4 <= bytes.len; i++)
+        if (memcmp(bytes.data + i, "\xdd\xdd\xdd\xdd", 4) == 0 || memcmp(bytes.data + i, "\xa5\xa5\xa5\xa5", 4) == 0)
+            broke(h->c, RULE_ABI_BORROW, "%s was given bytes of memory that is gone: a pointer was kept", where);
+}
+
 void judge_text(struct host *h, const char *where, const char *text)
 {
     struct klp_json_out out;
+    judge_kept(h, where, kos_bytes_str(text));
     klp_json_begin(&out, NULL, 0);
     klp_json_put_cstr(&out, text); /* which checks UTF-8 */
     if (out.error)

@@ -154,9 +154,11 @@ static void link_received(struct kos_services *services, uint64_t id, struct kos
               (unsigned long long)id, bytes.len, l->mtu);
     if (l->tag && l->flags & KOS_LINK_STREAM)
         for (size_t i = 0; i < bytes.len; i++)
-            if (bytes.data[i] != filler(l->tag, l->received + i))
+            if (bytes.data[i] != filler(l->tag, l->received + i)) {
+                judge_kept(h, "link_received", kos_bytes(bytes.data + i, bytes.len - i));
                 broke(h->c, RULE_LINK_PIECES, "byte %llu of what link %llu delivered is not the one that was sent",
                       (unsigned long long)(l->received + i), (unsigned long long)id);
+            }
     if (l->tag && !(l->flags & KOS_LINK_STREAM))
         judge_datagram(h, l, bytes);
     l->received += bytes.len;

@@ -97,6 +97,16 @@ static int open_socket(const struct addrinfo *a, bool binds, int *ret_fd)
     return error;
 }
 
+static void note_port(struct host *h, int fd)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof bound;
+    char port[8];
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0 &&
+        getnameinfo((struct sockaddr *)&bound, len, NULL, 0, port, sizeof port, NI_NUMERICSERV) == 0)
+        h->port = atoi(port);
+}
+
 static void open_inet(struct host *h, uint64_t op, const char *place, bool stream, bool binds)
 {
     char name[300];
@@ -117,6 +127,8 @@ static void open_inet(struct host *h, uint64_t op, const char *place, bool strea
     }
     int fd = -1, error = open_socket(found, binds, &fd);
     freeaddrinfo(found);
+    if (stream && binds && fd >= 0)
+        note_port(h, fd);
     if (error == EINPROGRESS)
         wait_connected(h, op, fd);
     else

@@ -155,7 +155,7 @@ static void judge_end(bool ended, int status, uint64_t timeout_ms, struct verdic
     if (v->outcome != OUTCOME_RUNNING)
         return;
     v->outcome = OUTCOME_BROKE;
-    v->rule = RULE_ABI_PROCESS;
+    v->rule = v->suspect ? v->suspect : RULE_ABI_PROCESS;
     if (!ended) {
         v->rule = RULE_ABI_SOON;
         snprintf(v->seen, sizeof v->seen, "%s did not return within %llu ms, the test's whole time", v->last,
@@ -164,7 +164,6 @@ static void judge_end(bool ended, int status, uint64_t timeout_ms, struct verdic
         int sig = WTERMSIG(status);
         snprintf(v->seen, sizeof v->seen, "the process ended in %s with SIG%s (%s)", v->last, sigabbrev_np(sig),
                  sigdescr_np(sig));
-        v->rule = sig == SIGABRT && strstr(v->last, "abort") ? RULE_ABI_PROCESS : RULE_ABI_PROCESS;
     } else {
         snprintf(v->seen, sizeof v->seen, "the process ended in %s by exit(%d)", v->last, WEXITSTATUS(status));
     }

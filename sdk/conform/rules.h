@@ -21,8 +21,7 @@
       "A struct kos_bytes or string passed in a call is valid during that call: who needs it longer copies it.")       \
     X(ABI_OWNER, "abi.owner", "kos/abi.h", "Nobody frees the other side's memory.")                                    \
     X(ABI_ONCE, "abi.once", "kos/abi.h",                                                                               \
-      "Every operation completes exactly once, never inside the call that submitted it, also when it fails, is "       \
-      "cancelled or the plugin stops.")                                                                                \
+      "Every operation completes exactly once, also when it fails, is cancelled or the plugin stops.")                 \
     X(ABI_CROSS, "abi.cross", "kos/abi.h",                                                                             \
       "So events cross: an id may still be named by one side after the other has ended it; that is ignored.")          \
     X(ABI_THREAD, "abi.thread", "kos/abi.h",                                                                           \

@@ -58,9 +58,9 @@ void exercise_control(struct host *h)
 
 static void wait_reply(struct host *h, const struct call *made, const char *method, const char *given)
 {
-    WAIT(h->c, SOON_MS, made->done);
+    WAIT(h->c, soon(h->c), made->done);
     if (!made->done)
-        broke(h->c, RULE_CONTROL_REPLY, "%s %s was not answered within %d s", method, given, SOON_MS / 1000);
+        broke(h->c, RULE_CONTROL_REPLY, "%s %s was not answered within %d s", method, given, (int)(soon(h->c) / 1000));
 }
 
 static void test_garbage(struct conform *c)
@@ -157,9 +157,9 @@ static void test_requests(struct conform *c)
         skip(c, "it serves nothing with these settings");
     for (size_t i = 0; i < sizeof methods / sizeof *methods * 5; i++) {
         struct request *r = ask(h, methods[i / 5], h->prefix, bodies[i % 5]);
-        WAIT(c, SOON_MS, r->answered);
+        WAIT(c, soon(c), r->answered);
         if (!r->answered)
-            broke(c, RULE_HTTP_RESPOND, "%s %s was not answered within %d s", methods[i / 5], h->prefix, SOON_MS / 1000);
+            broke(c, RULE_HTTP_RESPOND, "%s %s was not answered within %d s", methods[i / 5], h->prefix, (int)(soon(c) / 1000));
     }
     host_end(h);
 }

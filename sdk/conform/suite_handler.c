@@ -69,12 +69,12 @@ struct message *give_message(struct host *h, const char *type, const char *paylo
 static void wait_verdict(struct host *h, struct message *m, const char *type, const char *payload)
 {
     for (int i = 0; i < 40; i++) {
-        WAIT(h->c, SOON_MS, m->answered || !living(h));
+        WAIT(h->c, soon(h->c), m->answered || !living(h));
         if (!living(h))
             return;
         if (!m->answered)
             broke(h->c, m->outcome ? RULE_HANDLER_OUTCOME : RULE_HANDLER_ANSWER,
-                  "a %s %s got no verdict within %d s", type, payload, SOON_MS / 1000);
+                  "a %s %s got no verdict within %d s", type, payload, (int)(soon(h->c) / 1000));
         if (m->verdict != KOS_DEFER)
             return;
         /* Handed over again when it wanted, under a handle of its own. */

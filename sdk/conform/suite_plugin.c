@@ -124,6 +124,7 @@ static void test_older(struct conform *c)
     struct host *h = host_new(c);
     struct kos_error error = { 0 };
     h->refuse.features = true;
+    c->verdict->suspect = RULE_ABI_FEATURE;
     if (host_init(h, &error) < 0) {
         if (!error.text[0])
             broke(c, RULE_PLUGIN_ERROR, "init failed without a sentence");
@@ -170,6 +171,7 @@ static void test_newer(struct conform *c)
     }
     h->conf = longer_conf(plain);
     h->strict.newer = true;
+    c->verdict->suspect = RULE_ABI_SIZE;
     if (host_init(h, &error) < 0)
         broke(c, RULE_ABI_SIZE, "init refused a host of a later minor: %s", error.text);
     h->backend->ops->start(h->backend);
@@ -257,6 +259,7 @@ static void test_foreign_events(struct conform *c)
     host_begin(h);
     settle(c);
     ops = h->backend->ops;
+    c->verdict->suspect = RULE_ABI_CROSS;
     if (module_offers(c->module, KOS_TRANSPORT)) {
         ops->send(h->backend, 1u << 30, &(struct kos_bytes){ (const uint8_t *)"x", 1 }, 1);
         ops->link_credit(h->backend, 1u << 30, 100);

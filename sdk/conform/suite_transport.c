@@ -37,10 +37,10 @@ static struct endpoint *listen_on(struct host *h, const char *address)
 {
     struct endpoint *e = endpoint_new(h);
     h->backend->ops->listen(h->backend, e->id, address);
-    WAIT(h->c, 2 * SOON_MS, e->side != ASKED || !living(h));
+    WAIT(h->c, 2 * soon(h->c), e->side != ASKED || !living(h));
     if (e->side == ASKED && living(h))
         broke(h->c, RULE_LINK_LISTEN, "listen(\"%.100s\") was answered neither by endpoint_up nor by endpoint_down within "
-              "%d s", address, 2 * SOON_MS / 1000);
+              "%d s", address, (int)(2 * soon(h->c) / 1000));
     return e;
 }
 
@@ -82,15 +82,15 @@ bool dial_pair(struct host *from, struct host *to, struct endpoint *endpoint, st
     struct conform *c = from->c;
     struct link *near = link_at(from, link_new(from));
     from->backend->ops->dial(from->backend, near->id, endpoint->address);
-    WAIT(c, 2 * SOON_MS, near->side != ASKED || !living(from) || !living(to));
+    WAIT(c, 2 * soon(c), near->side != ASKED || !living(from) || !living(to));
     if (!living(from) || !living(to))
         return false;
     if (near->side == ASKED)
         broke(c, RULE_LINK_DIAL, "dial(\"%.100s\") was answered neither by link_up nor by link_down within %d s",
-              endpoint->address, 2 * SOON_MS / 1000);
+              endpoint->address, (int)(2 * soon(c) / 1000));
     if (near->side == DOWN)
         return false;
-    WAIT(c, SOON_MS, accepted(to, endpoint->id, NULL) || !living(from) || !living(to));
+    WAIT(c, soon(c), accepted(to, endpoint->id, NULL) || !living(from) || !living(to));
     struct link *far = accepted(to, endpoint->id, NULL);
     if (!living(from) || !living(to) || !far)
         return false;
@@ -176,10 +176,10 @@ static void close_link(struct host *h, struct link *l, bool flush)
 
 static void wait_down(struct host *h, struct link *l, const char *why)
 {
-    WAIT(h->c, SOON_MS, l->side == DOWN || !living(h));
+    WAIT(h->c, soon(h->c), l->side == DOWN || !living(h));
     if (l->side != DOWN && living(h))
         broke(h->c, RULE_LINK_END, "link %llu had no link_down within %d s after %s", (unsigned long long)l->id,
-              SOON_MS / 1000, why);
+              (int)(soon(h->c) / 1000), why);
 }
 
 void exercise_transport(struct host *h)
@@ -223,9 +223,9 @@ static void test_listen(struct conform *c)
     if (!ours)
         broke(c, RULE_LINK_BOUND, "endpoint_up says \"%s\", which has none of its schemes", e->address);
     h->backend->ops->endpoint_close(h->backend, e->id);
-    WAIT(c, SOON_MS, e->side == DOWN);
+    WAIT(c, soon(c), e->side == DOWN);
     if (e->side != DOWN)
-        broke(c, RULE_LINK_ENDPOINT, "endpoint_close was not answered by endpoint_down within %d s", SOON_MS / 1000);
+        broke(c, RULE_LINK_ENDPOINT, "endpoint_close was not answered by endpoint_down within %d s", (int)(soon(c) / 1000));
     h->backend->ops->endpoint_close(h->backend, e->id); /* crossed */
     settle(c);
     host_end(h);
@@ -249,7 +249,7 @@ static void test_garbage(struct conform *c)
         if (e->side == UP)
             h->backend->ops->endpoint_close(h->backend, e->id);
         h->backend->ops->dial(h->backend, l->id, address);
-        WAIT(c, 2 * SOON_MS, l->side != ASKED);
+        WAIT(c, 2 * soon(c), l->side != ASKED);
         if (l->side == ASKED)
             broke(c, RULE_LINK_DIAL, "dial(\"%.100s\") was answered neither by link_up nor by link_down", address);
         free(address);
@@ -264,12 +264,12 @@ static void test_nowhere(struct conform *c)
     struct endpoint *e;
     setup(c, &h, &e);
     h->backend->ops->endpoint_close(h->backend, e->id);
-    WAIT(c, SOON_MS, e->side == DOWN);
+    WAIT(c, soon(c), e->side == DOWN);
     struct link *l = link_at(h, link_new(h));
     h->backend->ops->dial(h->backend, l->id, e->address);
-    WAIT(c, 3 * SOON_MS, l->side != ASKED);
+    WAIT(c, 3 * soon(c), l->side != ASKED);
     if (l->side == ASKED)
-        broke(c, RULE_LINK_DIAL, "a dial to where nobody listens was not answered within %d s", 3 * SOON_MS / 1000);
+        broke(c, RULE_LINK_DIAL, "a dial to where nobody listens was not answered within %d s", (int)(3 * soon(c) / 1000));
     /* Given up by the host while it is under way. */
     l = link_at(h, link_new(h));
     h->backend->ops->dial(h->backend, l->id, e->address);
@@ -285,10 +285,10 @@ static void test_twice(struct conform *c)
     setup(c, &h, &e);
     again = listen_on(h, e->address);
     h->backend->ops->endpoint_close(h->backend, e->id);
-    WAIT(c, SOON_MS, e->side == DOWN);
+    WAIT(c, soon(c), e->side == DOWN);
     if (again->side == UP) {
         h->backend->ops->endpoint_close(h->backend, again->id);
-        WAIT(c, SOON_MS, again->side == DOWN);
+        WAIT(c, soon(c), again->side == DOWN);
     }
     host_end(h);
 }
@@ -300,7 +300,7 @@ static void test_links_stay(struct conform *c)
     struct link *near, *far;
     setup_pair(c, &h, &e, &near, &far);
     h->backend->ops->endpoint_close(h->backend, e->id);
-    WAIT(c, SOON_MS, e->side == DOWN);
+    WAIT(c, soon(c), e->side == DOWN);
     settle(c);
     if (near->side != UP || far->side != UP)
         broke(c, RULE_LINK_ENDPOINT, "a link went down with its endpoint (%s)",
@@ -308,7 +308,7 @@ static void test_links_stay(struct conform *c)
     grant(h, far, 4096);
     uint64_t before = far->received;
     send_some(h, near, far, 100);
-    WAIT(c, SOON_MS, far->received > before);
+    WAIT(c, soon(c), far->received > before);
     if (far->received == before && near->flags & KOS_LINK_RELIABLE)
         broke(c, RULE_LINK_ENDPOINT, "a link carries nothing any more since its endpoint was closed");
     host_end(h);
@@ -329,7 +329,7 @@ static void carry(struct host *h, struct link *from, struct link *to, uint64_t t
             sent += send_some(h, from, to, stream ? (size_t)(end - from->sent) : 0);
         if (to->granted - to->received < least)
             grant(h, to, least);
-        WAIT(c, SOON_MS, c->events != before || from->side != UP || to->side != UP);
+        WAIT(c, soon(c), c->events != before || from->side != UP || to->side != UP);
         if (from->side != UP || to->side != UP)
             broke(c, RULE_LINK_END, "link %llu went down by itself (%s)", (unsigned long long)from->id,
                   kos_error_name(from->side != UP ? from->status : to->status));
@@ -341,14 +341,14 @@ static void carry(struct host *h, struct link *from, struct link *to, uint64_t t
         if (stream)
             broke(c, RULE_LINK_RELIABLE, "of %llu bytes sent on link %llu, %llu came within %d s of silence",
                   (unsigned long long)from->sent, (unsigned long long)from->id, (unsigned long long)to->received,
-                  SOON_MS / 1000);
+                  (int)(soon(c) / 1000));
         break;
     }
     if (!stream) {
         grant(h, to, 2 * from->sent);
         settle(c);
         if (from->flags & KOS_LINK_RELIABLE)
-            WAIT(c, SOON_MS, to->received >= from->sent);
+            WAIT(c, soon(c), to->received >= from->sent);
         if (from->flags & KOS_LINK_RELIABLE && to->received < from->sent)
             broke(c, RULE_LINK_RELIABLE, "link %llu is reliable; %llu bytes were sent and %llu came",
                   (unsigned long long)from->id, (unsigned long long)from->sent, (unsigned long long)to->received);
@@ -390,7 +390,7 @@ static void test_credit(struct conform *c)
     for (uint64_t portion = 1; far->received < all; portion = 1 + draw(c, 3000)) {
         uint64_t before = far->received;
         grant(h, far, portion);
-        WAIT(c, SOON_MS, far->received > before || far->side != UP);
+        WAIT(c, soon(c), far->received > before || far->side != UP);
         if (far->received == before)
             broke(c, RULE_LINK_CREDIT, "link %llu has %llu bytes for the host and credit for %llu, and delivers none",
                   (unsigned long long)far->id, (unsigned long long)(all - before), (unsigned long long)portion);
@@ -422,7 +422,7 @@ static void test_slow(struct conform *c)
         while (far->received < all) {
             uint64_t before = far->received;
             grant(h, far, 32 << 10);
-            WAIT(c, SOON_MS, far->received > before || far->side != UP);
+            WAIT(c, soon(c), far->received > before || far->side != UP);
             if (far->received == before)
                 broke(c, RULE_LINK_RELIABLE, "of %llu bytes sent to a slow receiver %llu came", (unsigned long long)all,
                       (unsigned long long)before);
@@ -446,7 +446,7 @@ static void test_flush(struct conform *c)
         send_some(h, near, far, CHUNK);
     close_link(h, near, true);
     grant(h, far, 4 * near->sent + 4096);
-    WAIT(c, SOON_MS, far->side == DOWN || far->received >= near->sent);
+    WAIT(c, soon(c), far->side == DOWN || far->received >= near->sent);
     if (far->received < near->sent && (near->flags & KOS_LINK_RELIABLE))
         broke(c, RULE_LINK_CLOSE, "link_close with flush: %llu bytes had been sent before, %llu came",
               (unsigned long long)near->sent, (unsigned long long)far->received);
@@ -534,7 +534,7 @@ static void test_refused(struct conform *c)
             broke(c, RULE_PLUGIN_ERROR, "endpoint_down says that all is well, but it never was up");
         struct link *l = link_at(h, link_new(h));
         h->backend->ops->dial(h->backend, l->id, e->side == UP ? e->address : "tcp://127.0.0.1:9");
-        WAIT(c, 2 * SOON_MS, l->side != ASKED);
+        WAIT(c, 2 * soon(c), l->side != ASKED);
         if (l->side == ASKED)
             broke(c, RULE_LINK_DIAL, "a dial whose descriptor the host refused was not answered");
         host_end(h);

@@ -2,12 +2,10 @@
  * All suites, in the order in which they run. */
 #include "conform.h"
 
-extern const struct test suite_plugin[], suite_transport[], suite_handler[], suite_control[], suite_http_user[];
+extern const struct test suite_plugin[], suite_transport[], suite_handler[], suite_discovery[], suite_bridge[],
+    suite_vector[], suite_control[], suite_http_user[], suite_service[];
 
 const struct test *const conform_suites[] = {
-    suite_plugin, suite_transport, suite_handler, suite_control, suite_http_user, NULL,
+    suite_plugin, suite_transport, suite_handler, suite_discovery, suite_bridge, suite_vector, suite_control,
+    suite_http_user, suite_service, NULL,
 };
-void exercise_discovery(struct host *h) { (void)h; }
-void exercise_bridge(struct host *h) { (void)h; }
-void exercise_vector(struct host *h) { (void)h; }
-void exercise_service(struct host *h) { (void)h; }

@@ -104,6 +104,11 @@ void settle(struct conform *c)
     }
 }
 
+uint64_t soon(const struct conform *c)
+{
+    return c->options->timeout_ms / 5 < 6000 ? c->options->timeout_ms / 5 : 6000;
+}
+
 uint64_t draw(struct conform *c, uint64_t below)
 {
     c->random = c->random * 6364136223846793005u + 1442695040888963407u;

@@ -20,7 +20,8 @@ struct item {
     float *vector;
 };
 struct collection {
-    uint64_t id;                /* 0: free */
+    char name[128];             /* "": free */
+    uint64_t id;                /* 0: closed */
     struct kos_space space;
     struct item *items;         /* in the order of digests, as scans want it */
     size_t count, cap;
@@ -65,7 +66,7 @@ static void complete(struct brute *b, uint64_t op, int32_t status, struct out *o
 static struct collection *collection_of(struct brute *b, uint64_t id)
 {
     for (size_t i = 0; i < COLLECTIONS_MAX; i++)
-        if (b->collections[i].id == id)
+        if (id && b->collections[i].id == id)
             return &b->collections[i];
     return NULL;
 }
@@ -95,31 +96,66 @@ static void forget(struct collection *c)
 
 /* ---- collections ---- */
 
+static bool same_space(const struct kos_space *a, const struct kos_space *b)
+{
+    return memcmp(a->model, b->model, sizeof a->model) == 0 && a->dimension == b->dimension &&
+        a->metric == b->metric && a->normalised == b->normalised;
+}
+
+static struct collection *named(struct brute *b, const char *name)
+{
+    for (size_t i = 0; i < COLLECTIONS_MAX; i++)
+        if (b->collections[i].name[0] && strcmp(b->collections[i].name, name) == 0)
+            return &b->collections[i];
+    for (size_t i = 0; i < COLLECTIONS_MAX; i++)
+        if (!b->collections[i].name[0])
+            return &b->collections[i];
+    return NULL;
+}
+
 static void open_collection(void *self, uint64_t op, uint64_t id, const char *name, const struct kos_space *space)
 {
     struct brute *b = self;
     struct out o = { 0 };
-    uint64_t count = 0;
-    struct collection *c = collection_of(b, 0);
-    (void)name; /* nothing is kept, so nothing is found under a name */
-    if (!c || space->dimension == 0 || space->dimension > DIMENSION_MAX || space->metric < KOS_METRIC_L2 ||
-        space->metric > KOS_METRIC_COSINE) {
-        complete(b, op, c ? KOS_E_INVALID : KOS_E_LIMIT, NULL);
+    struct collection *c = named(b, name);
+    int32_t status = KOS_OK;
+    if (space->metric < KOS_METRIC_L2 || space->metric > KOS_METRIC_COSINE)
+        status = KOS_E_UNSUPPORTED;
+    else if (!c)
+        status = KOS_E_LIMIT;
+    else if (space->dimension == 0 || space->dimension > DIMENSION_MAX || !*name || strlen(name) >= sizeof c->name)
+        status = KOS_E_INVALID;
+    else if (c->name[0] && (c->id || !same_space(&c->space, space)))
+        status = KOS_E_STATE;
+    if (status < 0) {
+        complete(b, op, status, NULL);
         return;
     }
+    if (!c->name[0]) {
+        snprintf(c->name, sizeof c->name, "%s", name);
+        c->space = *space;
+    }
     c->id = id;
-    c->space = *space;
+    uint64_t count = c->count;
     put(&o, &count, sizeof count);
     complete(b, op, KOS_OK, &o);
 }
 
+/* Its items stay for who opens it again, as long as this instance lives. */
 static void close_collection(void *self, uint64_t op, uint64_t id)
 {
-    struct brute *b = self;
-    struct collection *c = collection_of(b, id);
+    struct collection *c = collection_of(self, id);
+    if (c)
+        c->id = 0;
+    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
+}
+
+static void drop_collection(void *self, uint64_t op, uint64_t id)
+{
+    struct collection *c = collection_of(self, id);
     if (c)
         forget(c);
-    complete(b, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
+    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
 }
 
 /* ---- items ---- */
@@ -406,7 +442,7 @@ static void stop(void *self)
 
 static const struct kos_vector
     vector = { sizeof vector, open_collection, close_collection, upsert, get, remove_item, query, scan, fingerprint,
-               snapshot,      stats,           close_collection /* drop: what is closed is forgotten here anyway */ };
+               snapshot,      stats,           drop_collection };
 static const struct kos_setting items_setting = {
     .size = sizeof items_setting,
     .type = KOS_SETTING_INT,
