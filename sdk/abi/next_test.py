@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import abi  # pylint: disable=wrong-import-position
 
 BUILD = os.environ.get("KOS_BUILDDIR", abi.TOP)
+os.environ.setdefault("KOS_CELL", os.path.join(BUILD, "kos-cell"))
 PAIRS = {"handler": "handler_ping", "transport": "transport_plain", "discovery": "discovery_list", "bridge": "bridge_files"}
 JUNK = ".kos_next = { 0xa5a5a5a5a5a5a5a5, 0xa5a5a5a5a5a5a5a5, 0xa5a5a5a5a5a5a5a5 }"
 FLAGS = ["-std=c17", "-g", "-O1", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Werror", "-D_GNU_SOURCE",
