@@ -119,8 +119,9 @@ void nats_inward_ready(struct nats *nats, const struct link_event *event)
     struct nats_inward *in = event->map < nats->settings.map_count ? &nats->inward[event->map] : NULL;
     if (!in || event->token != in->setup || in->state != NATS_MAP_ASKED)
         return;
-    if (event->status < 0) {
-        trouble(nats, in, event->status, event->text);
+    bool long_name = strlen(event->name) > NATS_STREAM_NAME_MAX;
+    if (event->status < 0 || long_name) {
+        trouble(nats, in, event->status, long_name ? "the name of its stream is longer than 190 bytes" : event->text);
         set_up_later(nats, in);
         return;
     }

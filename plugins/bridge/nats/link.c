@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <arpa/nameser.h>
+#include <openssl/ssl.h>
 #include <resolv.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,17 +19,34 @@ static struct {
 
 static void library_take(void)
 {
+    struct sigaction before;
     pthread_mutex_lock(&library.lock);
-    if (library.users++ == 0)
+    if (library.users++ == 0) {
+        /* It would ignore SIGPIPE for the whole process. Its threads have all signals blocked: link_start. */
+        sigaction(SIGPIPE, NULL, &before);
         nats_Open(-1);
+        sigaction(SIGPIPE, &before, NULL);
+    }
     pthread_mutex_unlock(&library.lock);
+}
+
+/* When libnats (up to 3.10) is unloaded it frees OpenSSL's list of compression methods, which OpenSSL frees again when the
+ * process ends. So there is none from here on; it has no entry where OpenSSL is built without compression, as everywhere by
+ * now, and no context looks at it that was not told to compress. */
+static void library_close(void)
+{
+    SSL_COMP_get_compression_methods(); /* makes it, if it was not made yet: it is made once only */
+    STACK_OF(SSL_COMP) *methods = SSL_COMP_set0_compression_methods(NULL);
+    if (methods && sk_SSL_COMP_num(methods) == 0)
+        sk_SSL_COMP_free(methods);
+    nats_CloseAndWait(2000);
 }
 
 static void library_drop(void)
 {
     pthread_mutex_lock(&library.lock);
     if (--library.users == 0)
-        nats_CloseAndWait(2000);
+        library_close();
     pthread_mutex_unlock(&library.lock);
 }
 

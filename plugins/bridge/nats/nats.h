@@ -18,6 +18,7 @@ enum {
     NATS_MAPS_MAX = 24,              /* so that the cursor of a stream, a position for each, stays below 1 KiB */
     NATS_STREAMS_MAX = 16,
     NATS_SUBJECT_MAX = 255,
+    NATS_STREAM_NAME_MAX = 190,      /* an origin, "nats:" and this, may have 200 bytes */
     NATS_ORIGIN_TEXT = 33,           /* 32 hex digits and NUL */
     NATS_HELD_MAX = 4096,            /* deliveries at a time; above it the host is told to wait */
     NATS_HELD_BYTES = 64 << 20,

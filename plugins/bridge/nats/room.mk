@@ -8,12 +8,12 @@ plugins_bridge_nats_nats_la_SOURCES = plugins/bridge/nats/plugin.c plugins/bridg
   plugins/bridge/nats/link.h
 plugins_bridge_nats_nats_la_CPPFLAGS = -D_GNU_SOURCE= -I$(srcdir)/sdk $(NATS_CFLAGS) $(SODIUM_CFLAGS)
 plugins_bridge_nats_nats_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_bridge_nats_nats_la_LIBADD = sdk/klp/libklp.la $(NATS_LIBS) $(SODIUM_LIBS) -lpthread -lresolv
+plugins_bridge_nats_nats_la_LIBADD = sdk/klp/libklp.la $(NATS_LIBS) $(OPENSSL_LIBS) $(SODIUM_LIBS) -lpthread -lresolv
 
 if HAVE_CHECK
 if PLUGIN_BRIDGE_NATS
 check_PROGRAMS += plugins/bridge/nats/nats_test tests/interop/nats_drive
-TESTS += plugins/bridge/nats/nats_test tests/interop/nats.py
+TESTS += plugins/bridge/nats/nats_test tests/interop/nats.py tests/integration/nats.py
 endif
 plugins_bridge_nats_nats_test_SOURCES = plugins/bridge/nats/nats_test.c $(plugins_bridge_nats_nats_la_SOURCES) \
   sdk/examples/poll_host.c sdk/examples/poll_host.h
@@ -24,4 +24,4 @@ tests_interop_nats_drive_SOURCES = tests/interop/nats_drive.c $(plugins_bridge_n
 tests_interop_nats_drive_CPPFLAGS = $(plugins_bridge_nats_nats_la_CPPFLAGS)
 tests_interop_nats_drive_LDADD = $(plugins_bridge_nats_nats_la_LIBADD)
 endif
-EXTRA_DIST += tests/interop/nats.py tests/interop/nats_server.py tests/interop/README.md
+EXTRA_DIST += tests/integration/nats.py tests/interop/nats.py tests/interop/nats_server.py tests/interop/README.md

@@ -97,7 +97,7 @@ static bool type_ok(const char *type)
 
 static bool stream_name_ok(const char *name)
 {
-    return *name && strlen(name) <= NATS_SUBJECT_MAX && !strpbrk(name, " \t\r\n.*>/\\");
+    return *name && strlen(name) <= NATS_STREAM_NAME_MAX && !strpbrk(name, " \t\r\n.*>/\\");
 }
 
 /* ---- inward ---- */
