@@ -170,12 +170,30 @@ void kos_service_endpoint_up(struct kos_services *services, uint64_t id, const c
     kos_mesh_endpoint_up(hosted->hosting->mesh, e->mesh_id, address ? address : "");
 }
 
+/* It will listen there again: the mesh hears that it does not now. */
+static void endpoint_wait(struct kos_hosted *hosted, struct kos_host_link *e, int32_t status, const char *text)
+{
+    bool was_up = e->up;
+    HASH_DELETE(by_plugin, hosted->endpoints, e);
+    e->plugin_id = kos_hosted_id(hosted);
+    e->up = false;
+    HASH_ADD(by_plugin, hosted->endpoints, plugin_id, sizeof e->plugin_id, e);
+    if (was_up)
+        kos_mesh_endpoint_down(hosted->hosting->mesh, e->mesh_id, status, text);
+}
+
 void kos_service_endpoint_down(struct kos_services *services, uint64_t id, int32_t status, const char *text)
 {
     struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_host_link *e = by_plugin(hosted->endpoints, id);
     if (!e) {
         kos_hosted_broke(hosted, "said that endpoint %" PRIu64 " is down, which it has not", id);
+        return;
+    }
+    /* Being replaced, it closes what its successor is to open again. */
+    if (hosted->state == KOS_HOSTED_STOPPING && hosted->cell &&
+        kos_cell_after_quiet(hosted->cell) == KOS_HOSTED_RESTARTING) {
+        endpoint_wait(hosted, e, hosted->why.code, hosted->why.text);
         return;
     }
     uint64_t mesh_id = e->mesh_id;
@@ -275,18 +293,6 @@ void kos_service_link_down(struct kos_services *services, uint64_t id, int32_t s
         kos_mesh_link_down(hosted->hosting->mesh, mesh_id, status, text ? text : kos_error_text(status));
 }
 
-/* It will listen there again: the mesh hears that it does not now. */
-static void endpoint_wait(struct kos_hosted *hosted, struct kos_host_link *e)
-{
-    bool was_up = e->up;
-    HASH_DELETE(by_plugin, hosted->endpoints, e);
-    e->plugin_id = kos_hosted_id(hosted);
-    e->up = false;
-    HASH_ADD(by_plugin, hosted->endpoints, plugin_id, sizeof e->plugin_id, e);
-    if (was_up)
-        kos_mesh_endpoint_down(hosted->hosting->mesh, e->mesh_id, hosted->why.code, hosted->why.text);
-}
-
 void kos_links_drop(struct kos_hosted *hosted)
 {
     struct kos_host_link *link, *next, *endpoints = hosted->endpoints;
@@ -303,7 +309,7 @@ void kos_links_drop(struct kos_hosted *hosted)
         struct kos_host_link *e = endpoints;
         HASH_DELETE(by_plugin, endpoints, e);
         HASH_ADD(by_plugin, hosted->endpoints, plugin_id, sizeof e->plugin_id, e);
-        endpoint_wait(hosted, e);
+        endpoint_wait(hosted, e, hosted->why.code, hosted->why.text);
     }
 }
 

@@ -15,7 +15,7 @@
 #include "host/cell.h"
 #include "host/services.h"
 
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 60000, GOOD_LIFE_MS = 60000, LAST_MS = 2000, LINE_MAX = 400,
+enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 60000, GOOD_LIFE_MS = 60000, LAST_MS = 2000, STOP_MS = 5000, LINE_MAX = 400,
        DENIED_STATUS = 128 + 31, SETTLED_MS = 10 };
 static const char denied_line[] = "kos-cell: denied ";
 
@@ -25,6 +25,7 @@ struct kos_cell {
     struct kos_cell_process *process;       /* NULL: none runs */
     uint64_t memory_bytes, heartbeat_ms, open_files;
     bool loading, begun, killed;            /* of this process: init has returned well; it is being ended */
+    bool replaced;                          /* it was asked to stop, for a reload */
     bool returns;                           /* what it had under way waits for it where it can */
     int32_t status;                         /* of init */
     char cut[480];                          /* why we ended it: the rest of a sentence; "" not so */
@@ -39,15 +40,21 @@ struct kos_cell {
 };
 
 static void start_again(void *arg);
+static void take_place(struct kos_cell *cell);
+
+static void set_limits(struct kos_cell *cell, const struct kos_policy_plugin *section)
+{
+    cell->memory_bytes = (uint64_t)section->memory_bytes;
+    cell->heartbeat_ms = (uint64_t)section->heartbeat_ms;
+    cell->open_files = (uint64_t)section->open_files;
+}
 
 struct kos_cell *kos_cell_new(struct kos_hosted *hosted, const struct kos_policy_plugin *section)
 {
     struct kos_cell *cell = kos_new(sizeof *cell);
     cell->hosted = hosted;
     cell->env = hosted->hosting->env;
-    cell->memory_bytes = (uint64_t)section->memory_bytes;
-    cell->heartbeat_ms = (uint64_t)section->heartbeat_ms;
-    cell->open_files = (uint64_t)section->open_files;
+    set_limits(cell, section);
     return cell;
 }
 
@@ -186,6 +193,7 @@ static void fell(struct kos_cell *cell)
     kos_mesh_tell(hosting->mesh, "plugin_down",
                   json_pack("{s:s, s:s, s:I}", "plugin", hosted->name, "text", cell->cause, "restart_ms",
                             (json_int_t)delay_ms));
+    kos_reload_end(hosted, KOS_E_PLUGIN, cell->cause);
     if (last)
         hosted->services.ops->finished(&hosted->services);
     else
@@ -200,11 +208,28 @@ static void exited(void *arg, int32_t wait_status, uint64_t peak_bytes, const st
     cell->process = NULL;
     if (hosted->state == KOS_HOSTED_FINISHED)
         return;
+    if (cell->replaced && !hosted->hosting->stopping) {
+        take_place(cell);
+        return;
+    }
     say_why(cell, wait_status, peak_bytes, error, why, sizeof why);
     snprintf(cell->cause, sizeof cell->cause, "plugin %s %s", hosted->name, why);
     cell->cause_ms = kos_now_ms(cell->env);
     if (!cell->loading)
         fell(cell);
+}
+
+/* The old one is gone, in order or not: what was checked begins. */
+static void take_place(struct kos_cell *cell)
+{
+    struct kos_hosted *hosted = cell->hosted;
+    cell->replaced = false;
+    if (hosted->state != KOS_HOSTED_RESTARTING)
+        kos_hosted_quiet(hosted);
+    if (hosted->reload)
+        kos_reload_take(hosted);
+    cell->backoff_ms = 0;
+    wait_for_timer(cell, 0);
 }
 
 static void end_process(struct kos_cell *cell)
@@ -245,15 +270,19 @@ static void is_back(struct kos_cell *cell)
     kos_cell_agents(cell);
     if (hosted->state != KOS_HOSTED_RESTARTING)
         return;
-    cell->restarts++;
+    if (!hosted->reload)
+        cell->restarts++;
+    cell->returns = false;
+    kos_hosted_stopped_why(hosted);
     hosted->state = hosted->hosting->started ? KOS_HOSTED_RUNNING : KOS_HOSTED_LOADED;
     if (hosted->hosting->started)
         hosted->backend->ops->start(hosted->backend);
-    kos_log(cell->env, KOS_LOG_NOTICE, "host", "plugin %s is at work again (restart %llu)", hosted->name,
-            (unsigned long long)cell->restarts);
+    kos_log(cell->env, KOS_LOG_NOTICE, "host", "plugin %s %s is at work again (%llu restarts)", hosted->name,
+            json_string_value(json_object_get(hosted->description, "version")), (unsigned long long)cell->restarts);
     kos_mesh_tell(hosted->hosting->mesh, "plugin_up",
                   json_pack("{s:s, s:I}", "plugin", hosted->name, "restarts", (json_int_t)cell->restarts));
     kos_hosted_back(hosted);
+    kos_reload_end(hosted, KOS_OK, "");
 }
 
 static void begun(void *arg, int32_t status, const char *text)
@@ -370,8 +399,12 @@ static void start_again(void *arg)
         wait_for_timer(cell, SETTLED_MS);
         return;
     }
-    if (kos_cell_begin(cell, &error) >= 0)
+    int32_t rc = hosted->directory ? KOS_OK : kos_hosted_directory(hosted, &error);
+    if (rc >= 0)
+        rc = kos_cell_begin(cell, &error);
+    if (rc >= 0)
         return;
+    kos_reload_end(hosted, rc, error.text);
     uint64_t delay_ms = next_backoff(cell);
     snprintf(cell->cause, sizeof cell->cause, "%s", error.text);
     cell->cause_ms = kos_now_ms(cell->env);
@@ -387,6 +420,32 @@ void kos_cell_cut(struct kos_cell *cell, const char *what)
     snprintf(text, sizeof text, "broke a rule: it %s", what);
     if (cell->hosted->backend)
         kos_remote_cut(cell->hosted->backend, text);
+}
+
+void kos_cell_replace(struct kos_cell *cell, const struct kos_policy_plugin *section)
+{
+    struct kos_hosted *hosted = cell->hosted;
+    set_limits(cell, section);
+    cell->returns = true;
+    hosted->why = (struct kos_error){ .code = KOS_E_INTERRUPTED };
+    snprintf(hosted->why.text, sizeof hosted->why.text, "plugin %s is being reloaded", hosted->name);
+    if (!cell->process) {
+        take_place(cell);
+        return;
+    }
+    cell->replaced = true;
+    if (cell->begun && hosted->state == KOS_HOSTED_RUNNING) {
+        hosted->state = KOS_HOSTED_STOPPING;
+        hosted->backend->ops->stop(hosted->backend);
+        wait_for_timer(cell, STOP_MS);
+    } else {
+        end_process(cell);
+    }
+}
+
+void kos_cell_stays_away(struct kos_cell *cell)
+{
+    cell->returns = cell->replaced = false;
 }
 
 enum kos_hosted_state kos_cell_after_quiet(struct kos_cell *cell)

@@ -39,7 +39,7 @@ struct kos_carrier *kos_hosting_carrier(struct kos_hosting *hosting);
 struct kos_sink *kos_hosting_sink(struct kos_hosting *hosting);
 /* Replaces the cell of a plugin by one of the module's file as it is now, with the settings of `policy`: described and
  * checked before the old one is stopped. done comes later, exactly once, with a sentence on failure. */
-int32_t kos_hosting_reload(struct kos_hosting *hosting, const struct kos_policy *policy, const char *name,
+int32_t kos_hosting_reload(struct kos_hosting *hosting, struct kos_policy *policy, const char *name,
                            void (*done)(void *arg, int32_t status, const char *text), void *arg,
                            struct kos_error *ret_error);
 /* Agents came or went: cells have a copy of the list. */

@@ -103,8 +103,11 @@ struct kos_hosted *kos_hosted_of(struct kos_services *services)
     return (struct kos_hosted *)((char *)services - offsetof(struct kos_hosted, services));
 }
 
-static void hosted_free(struct kos_hosted *hosted)
+void kos_hosted_free(struct kos_hosted *hosted)
 {
+    if (!hosted)
+        return;
+    kos_reload_end(hosted, KOS_E_INTERRUPTED, "kosd stopped");
     if (hosted->backend) {
         hosted->backend->ops->free(hosted->backend);
         hosted->backend = NULL;
@@ -142,8 +145,17 @@ static char *module_path(const struct kos_hosting *hosting, const char *module)
     return module[0] == '/' ? kos_strdup(module) : kos_format("%s/%s%s", hosting->plugin_dir, module, ending);
 }
 
+void kos_hosted_swap(struct kos_hosted *one, struct kos_hosted *other)
+{
+    struct kos_hosted was = *one;
+#define SWAP(member) one->member = other->member, other->member = was.member
+    SWAP(path), SWAP(place), SWAP(directory), SWAP(description), SWAP(schema), SWAP(conf), SWAP(types), SWAP(types_own);
+    SWAP(rights), SWAP(wants_outcomes), SWAP(maps), SWAP(maps_own), SWAP(map_count);
+#undef SWAP
+}
+
 /* Its own directory, for the right "files". */
-static int32_t make_directory(struct kos_hosted *hosted, struct kos_error *ret_error)
+int32_t kos_hosted_directory(struct kos_hosted *hosted, struct kos_error *ret_error)
 {
     struct kos_env *env = hosted->hosting->env;
     if (!(hosted->rights & KOS_RIGHT_FILES))
@@ -186,14 +198,11 @@ static void log_undriven(struct kos_hosted *hosted)
     }
 }
 
-/* Everything that can be known before it runs. */
-static int32_t examine(struct kos_hosted *hosted, const struct kos_policy_plugin *section, struct kos_error *ret_error)
+int32_t kos_hosted_examine(struct kos_hosted *hosted, const struct kos_policy_plugin *section, json_t *description,
+                           struct kos_error *ret_error)
 {
-    struct kos_error why = { 0 };
-    int32_t rc = kos_plugin_describe(hosted->hosting->cell_program, hosted->path, &hosted->description, &why);
-    if (rc < 0)
-        return kos_fail(ret_error, rc, "%s: plugin %s: %s", hosted->place, hosted->name, why.text);
-    rc =
+    hosted->description = json_incref(description);
+    int32_t rc =
         kos_rights_check(hosted->name, hosted->place, hosted->description, section->rights, &hosted->rights, ret_error);
     if (rc >= 0)
         rc = kos_schema_new(hosted->path, hosted->description, &hosted->schema, ret_error);
@@ -208,7 +217,13 @@ static int32_t examine(struct kos_hosted *hosted, const struct kos_policy_plugin
     return rc;
 }
 
-static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *section, struct kos_error *ret_error)
+void kos_hosted_stopped_why(struct kos_hosted *hosted)
+{
+    hosted->why = (struct kos_error){ .code = KOS_E_CLOSED };
+    snprintf(hosted->why.text, sizeof hosted->why.text, "plugin %s was stopped", hosted->name);
+}
+
+struct kos_hosted *kos_hosted_new(struct kos_hosting *hosting, const struct kos_policy_plugin *section)
 {
     struct kos_hosted *hosted = kos_new(sizeof *hosted);
     hosted->owner.ops = &kos_host_owner_ops;
@@ -220,15 +235,27 @@ static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *
     hosted->place = kos_format("%s:%d", section->file, section->line);
     hosted->space = kos_format("plugin:%s", section->name);
     hosted->bridge_space = kos_format("bridge:%s", section->name);
-    hosted->why = (struct kos_error){ .code = KOS_E_CLOSED };
-    snprintf(hosted->why.text, sizeof hosted->why.text, "plugin %s was stopped", section->name);
+    kos_hosted_stopped_why(hosted);
+    return hosted;
+}
+
+static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *section, struct kos_error *ret_error)
+{
+    struct kos_hosted *hosted = kos_hosted_new(hosting, section);
+    struct kos_error why = { 0 };
+    json_t *description;
     LL_APPEND(hosting->plugins, hosted);
     if (section->isolate)
         hosted->cell = kos_cell_new(hosted, section);
     if (strlen(section->name) > KOS_MANIFEST_NAME)
         return kos_fail(ret_error, KOS_E_POLICY, "%s: the name of plugin %s is longer than %d characters",
                         hosted->place, hosted->name, KOS_MANIFEST_NAME);
-    return examine(hosted, section, ret_error);
+    int32_t rc = kos_plugin_describe(hosting->cell_program, hosted->path, &description, &why);
+    if (rc < 0)
+        return kos_fail(ret_error, rc, "%s: plugin %s: %s", hosted->place, hosted->name, why.text);
+    rc = kos_hosted_examine(hosted, section, description, ret_error);
+    json_decref(description);
+    return rc;
 }
 
 static void unload(struct kos_hosting *hosting)
@@ -236,7 +263,7 @@ static void unload(struct kos_hosting *hosting)
     struct kos_hosted *hosted, *next;
     LL_FOREACH_SAFE(hosting->plugins, hosted, next) {
         LL_DELETE(hosting->plugins, hosted);
-        hosted_free(hosted);
+        kos_hosted_free(hosted);
     }
 }
 
@@ -270,7 +297,7 @@ int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *p
                         "plugins are loaded once, when kosd starts; restart it to change their wiring");
     int32_t rc = examine_all(hosting, policy, ret_error);
     for (struct kos_hosted *h = hosting->plugins; rc >= 0 && h; h = h->next) {
-        rc = make_directory(h, ret_error);
+        rc = kos_hosted_directory(h, ret_error);
         if (rc >= 0)
             rc = begin(h, ret_error);
     }
@@ -378,6 +405,9 @@ void kos_hosting_stop(struct kos_hosting *hosting, void (*done)(void *arg), void
     hosting->stop_done = done;
     hosting->stop_arg = arg;
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next) {
+        kos_reload_end(h, KOS_E_INTERRUPTED, "kosd is stopping");
+        if (h->cell)
+            kos_cell_stays_away(h->cell);
         if (h->state == KOS_HOSTED_FINISHED || h->state == KOS_HOSTED_STOPPING)
             continue;
         if (h->state == KOS_HOSTED_RESTARTING) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libkos_la_SOURCES += runtime/host/host.h runtime/host/hosting.c runtime/host/services.h runtime/host/services.c runtime/host/rights.c \
   runtime/host/wiring.c \
-  runtime/host/describe.c runtime/host/cell.h runtime/host/cell.c \
+  runtime/host/describe.c runtime/host/cell.h runtime/host/cell.c runtime/host/reload.c \
   runtime/host/open.c runtime/host/secret.c runtime/host/tx.c runtime/host/carrier.c runtime/host/sink.c \
   runtime/host/control.c runtime/host/agents.c runtime/host/ops.c runtime/host/discovery.c runtime/host/bridge.c \
   runtime/host/http.c

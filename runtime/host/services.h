@@ -37,6 +37,7 @@ struct kos_http_prefix; /* http.c */
 struct kos_http_request;
 struct kos_http_fetch;
 struct kos_cell;        /* cell.c */
+struct kos_reload;      /* reload.c */
 
 /* One plugin: a section of the policy. */
 struct kos_hosted {
@@ -55,6 +56,7 @@ struct kos_hosted {
     enum kos_hosted_state state;
     struct kos_backend *backend;
     struct kos_cell *cell;                  /* NULL: in this process */
+    struct kos_reload *reload;              /* under way */
     struct kos_error why;                   /* what ends what is under way */
     uint64_t broken, log_second, logged;    /* rules broken; lines in this second */
     uint64_t next_id;                       /* of what the host names: even */
@@ -128,6 +130,24 @@ uint64_t kos_op_new(struct kos_hosted *hosted, kos_op_done *done, void *arg);
 void kos_service_complete(struct kos_services *services, uint64_t op, int32_t status, struct kos_bytes result);
 void kos_ops_drop(struct kos_hosted *hosted);
 size_t kos_ops_count(const struct kos_hosted *hosted);
+/* A section of the policy, in no list yet. */
+struct kos_hosted *kos_hosted_new(struct kos_hosting *hosting, const struct kos_policy_plugin *section);
+void kos_hosted_free(struct kos_hosted *hosted);
+/* Everything that can be known before it runs; takes the description. */
+int32_t kos_hosted_examine(struct kos_hosted *hosted, const struct kos_policy_plugin *section, json_t *description,
+                           struct kos_error *ret_error);
+int32_t kos_hosted_directory(struct kos_hosted *hosted, struct kos_error *ret_error);
+/* What module and section say of two plugins of one name, exchanged. */
+void kos_hosted_swap(struct kos_hosted *one, struct kos_hosted *other);
+
+/* reload.c */
+/* What was checked takes the place of what is there. */
+void kos_reload_take(struct kos_hosted *hosted);
+/* Tells who asked; nothing when none is under way. */
+void kos_reload_end(struct kos_hosted *hosted, int32_t status, const char *text);
+
+/* What ends what is under way when it is stopped in order. */
+void kos_hosted_stopped_why(struct kos_hosted *hosted);
 /* Its cell is there again: what waits for it comes. */
 void kos_hosted_back(struct kos_hosted *hosted);
 
@@ -141,6 +161,10 @@ int32_t kos_cell_await(struct kos_cell *cell, struct kos_error *ret_error);
 void kos_cell_cut(struct kos_cell *cell, const char *what);
 /* The state in which its plugin is once it said stopped. */
 enum kos_hosted_state kos_cell_after_quiet(struct kos_cell *cell);
+/* Stops the plugin, and begins with what the reload under way has checked. */
+void kos_cell_replace(struct kos_cell *cell, const struct kos_policy_plugin *section);
+/* kosd stops: it does not come back. */
+void kos_cell_stays_away(struct kos_cell *cell);
 void kos_cell_agents(struct kos_cell *cell);
 void kos_cell_json(struct kos_cell *cell, json_t *object);
 

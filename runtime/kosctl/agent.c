@@ -3,6 +3,7 @@
  * kosctl agent, plugin: what serves on this node.
  */
 #include <stdlib.h>
+#include <time.h>
 
 #include "core/buf.h"
 #include "host/host.h"
@@ -125,11 +126,30 @@ static char *joined(json_t *list)
     return (char *)text.data;
 }
 
+/* Why cells ended last, and when. */
+static void print_causes(json_t *plugins)
+{
+    json_t *plugin;
+    size_t i;
+    json_array_foreach(plugins, i, plugin) {
+        time_t at = (time_t)(json_integer_value(json_object_get(plugin, "cause_at")) / 1000);
+        char when[32];
+        struct tm tm;
+        if (!at)
+            continue;
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", localtime_r(&at, &tm));
+        char *cause = escaped(str(plugin, "cause"));
+        printf("%s: %s\n", when, cause);
+        free(cause);
+    }
+}
+
 int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv)
 {
-    static const char *const headings[] = { "NAME", "VERSION", "KINDS", "HOSTING", "RIGHTS", "TYPES", "STATE", NULL };
+    static const char *const headings[] = { "NAME", "VERSION", "KINDS", "HOSTING", "RIGHTS", "TYPES", "STATE", "PID", "MEMORY", "RESTARTS", NULL };
     json_t *reply, *plugin;
     size_t i;
+    bool fell = false;
     int status = kosctl_plain(ctl, argc, argv, 0, "");
     if (status < 0)
         status = kosctl_ask(ctl, "org.kos.node.PluginList", NULL, &reply);
@@ -138,12 +158,35 @@ int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv)
     struct table *table = table_new(headings);
     json_array_foreach(json_object_get(reply, "plugins"), i, plugin) {
         char *kinds = joined(json_object_get(plugin, "kinds")), *rights = joined(json_object_get(plugin, "rights")), *types = joined(json_object_get(plugin, "types"));
-        table_row(table, str(plugin, "name"), str(plugin, "version"), kinds, str(plugin, "hosting"), rights, types, str(plugin, "state"), NULL);
+        bool cell = strcmp(str(plugin, "hosting"), "cell") == 0;
+        char pid[24] = "", memory[24] = "", restarts[24] = "";
+        if (cell) {
+            snprintf(pid, sizeof pid, "%lld", (long long)json_integer_value(json_object_get(plugin, "pid")));
+            snprintf(memory, sizeof memory, "%.1fM", json_number_value(json_object_get(plugin, "memory_bytes")) / (1 << 20));
+            snprintf(restarts, sizeof restarts, "%lld", (long long)json_integer_value(json_object_get(plugin, "restarts")));
+        }
+        fell = fell || *str(plugin, "cause");
+        table_row(table, str(plugin, "name"), str(plugin, "version"), kinds, str(plugin, "hosting"), rights, types, str(plugin, "state"), pid, memory, restarts, NULL);
         free(kinds);
         free(rights);
         free(types);
     }
     table_print(table);
+    if (fell)
+        print_causes(json_object_get(reply, "plugins"));
+    json_decref(reply);
+    return EXIT_DONE;
+}
+
+int cmd_plugin_reload(struct kosctl *ctl, int argc, char **argv)
+{
+    json_t *reply;
+    int status = kosctl_plain(ctl, argc, argv, 1, "the plugin's name");
+    if (status < 0)
+        status = kosctl_ask(ctl, "org.kos.node.PluginReload", json_pack("{s:s}", "name", argv[optind]), &reply);
+    if (status >= 0)
+        return status;
+    printf("plugin %s was reloaded\n", argv[optind]);
     json_decref(reply);
     return EXIT_DONE;
 }

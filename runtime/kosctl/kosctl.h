@@ -87,6 +87,7 @@ int cmd_policy_explain(struct kosctl *ctl, int argc, char **argv);
 int cmd_policy_reload(struct kosctl *ctl, int argc, char **argv);
 int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv);
 int cmd_plugin_info(struct kosctl *ctl, int argc, char **argv);
+int cmd_plugin_reload(struct kosctl *ctl, int argc, char **argv);
 int cmd_message_sign(struct kosctl *ctl, int argc, char **argv);
 int cmd_message_verify(struct kosctl *ctl, int argc, char **argv);
 

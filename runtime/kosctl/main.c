@@ -31,6 +31,7 @@ static const struct command commands[] = {
     { "policy explain", "policy explain --from PEER --type TYPE [--size BYTES] [--agent NAME] [--outbound]", "which rule decides, and how", cmd_policy_explain },
     { "policy reload", "policy reload", "read the manifests anew", cmd_policy_reload },
     { "plugin list", "plugin list", "the plugins at work", cmd_plugin_list },
+    { "plugin reload", "plugin reload NAME", "replace an isolated plugin by its file as it is now; the rest of the node works on", cmd_plugin_reload },
     { "plugin info", "plugin info FILE", "what a plugin says of itself, without starting it", cmd_plugin_info },
     { "message sign", "message sign FILE --key DIR [--passphrase-file FILE]", "sign a message (JSON) with the node's key; works without kosd", cmd_message_sign },
     { "message verify", "message verify FILE [--log FILE]", "verify a signed message; works without kosd", cmd_message_verify },

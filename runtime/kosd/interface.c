@@ -31,7 +31,9 @@ static const char description[] =
     "method PolicyExplain(from: string, type: string, size: ?int, agent: ?string, outbound: ?bool) -> (allowed: bool, error: string, rule: string, text: string, score: float, score_needed: float)\n"
     "method PolicyReload() -> ()\n"
     "method PolicyShow() -> (policy: object)\n"
-    "method PluginList() -> (plugins: []object)\n\n"
+    "method PluginList() -> (plugins: []object)\n"
+    "# Replaces the cell of a plugin by one of its module's file as it is now\n"
+    "method PluginReload(name: string) -> ()\n\n"
     "# Every refusal: a stable name, a sentence for a person, whether trying the same again can help\n"
     "error Failed (error: string, text: string, retry: bool)\n";
 
@@ -425,6 +427,40 @@ static void do_plugin_list(struct kos_node *node, struct kos_call *call, json_t 
     kos_call_reply(call, json_pack("{s:o}", "plugins", kos_hosting_list(node->hosting)));
 }
 
+struct reloading {
+    struct kos_call *call;  /* NULL once the caller left */
+};
+
+static void reloading_done(void *arg, int32_t status, const char *text)
+{
+    struct reloading *reloading = arg;
+    if (reloading->call && status < 0)
+        kos_call_fail(reloading->call, status, "%s", text);
+    else if (reloading->call)
+        kos_call_reply(reloading->call, NULL);
+    free(reloading);
+}
+
+static void reloading_gone(void *arg)
+{
+    ((struct reloading *)arg)->call = NULL;
+}
+
+static void do_plugin_reload(struct kos_node *node, struct kos_call *call, json_t *parameters)
+{
+    const char *name = text_of(parameters, "name");
+    struct kos_error error = { .text = "name is missing" };
+    struct reloading *reloading = kos_new(sizeof *reloading);
+    reloading->call = call;
+    kos_call_on_hangup(call, reloading_gone, reloading);
+    int32_t r = name ? kos_hosting_reload(node->hosting, node->policy, name, reloading_done, reloading, &error) : KOS_E_INVALID;
+    if (r < 0) {
+        free(reloading);
+        kos_call_on_hangup(call, NULL, NULL);
+        kos_call_fail(call, r, "%s", error.text);
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(struct kos_node *node, struct kos_call *call, json_t *parameters);
@@ -434,7 +470,7 @@ static const struct {
     { "TrustSet", do_trust_set }, { "TrustUnset", do_trust_unset }, { "TrustList", do_trust_list },
     { "AgentAdd", do_agent_add }, { "AgentRemove", do_agent_remove }, { "AgentList", do_agent_list },
     { "PolicyExplain", do_policy_explain }, { "PolicyReload", do_policy_reload }, { "PolicyShow", do_policy_show },
-    { "PluginList", do_plugin_list },
+    { "PluginList", do_plugin_list }, { "PluginReload", do_plugin_reload },
 };
 
 static void interface_call(void *self, struct kos_call *call, const char *method, json_t *parameters)
