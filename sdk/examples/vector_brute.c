@@ -144,18 +144,20 @@ static void open_collection(void *self, uint64_t op, uint64_t id, const char *na
 /* Its items stay for who opens it again, as long as this instance lives. */
 static void close_collection(void *self, uint64_t op, uint64_t id)
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     if (c)
         c->id = 0;
-    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
+    complete(b, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
 }
 
 static void drop_collection(void *self, uint64_t op, uint64_t id)
 {
-    struct collection *c = collection_of(self, id);
+    struct brute *b = self;
+    struct collection *c = collection_of(b, id);
     if (c)
         forget(c);
-    complete(self, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
+    complete(b, op, c ? KOS_OK : KOS_E_NOTFOUND, NULL);
 }
 
 /* ---- items ---- */
