@@ -212,7 +212,8 @@ static uint64_t given_up_at(const struct mesh_arq *arq, const struct mesh_flight
 
 static void find_lost(struct mesh_arq *arq, uint64_t high)
 {
-    uint64_t distance = link_of(arq)->flags & KOS_LINK_ORDERED ? 1 : REORDER;
+    /* A medium that all hear at once has no second way for a datagram to be late by. */
+    uint64_t distance = link_of(arq)->flags & (KOS_LINK_ORDERED | KOS_LINK_SHARED) ? 1 : REORDER;
     struct mesh_flight *flight, *next;
     DL_FOREACH_SAFE(arq->flights, flight, next)
         if (flight->counter + distance <= high)

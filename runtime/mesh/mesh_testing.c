@@ -15,7 +15,7 @@ struct net_datagram {
     bool gone; /* its sender has the credit back */
 };
 
-const struct net_air net_radio = { .mtu = 490, .flags = KOS_LINK_SHARED | KOS_LINK_ORDERED, .cost = 10000, .loss = 100,
+const struct net_air net_radio = { .mtu = 490, .flags = KOS_LINK_SHARED, .cost = 10000, .loss = 100,
                                    .delay_ms = 200, .bits_per_second = 5000, .airtime_ms_per_hour = 360000,
                                    .shared = true };
 const struct net_air net_lossy = { .mtu = 1200, .loss = 30, .twice = 20, .altered = 10, .late = 50, .delay_ms = 20,
