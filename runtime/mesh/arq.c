@@ -16,6 +16,7 @@ enum {
     GATHER_MIN_MS = 250,  /* slow links */
     GATHER_MAX_MS = 1500,
     AIRTIME_LOOK_MS = 50,
+    ACK_PATIENCE = 4,
     ACK_SPARE = 16,       /* counters before the last acknowledgement's that the next one names again */
 };
 
@@ -207,6 +208,9 @@ static void lost(struct mesh_arq *arq, struct mesh_flight *flight)
 static uint64_t given_up_at(const struct mesh_arq *arq, const struct mesh_flight *flight)
 {
     uint64_t rto = mesh_arq_rto_ms(arq);
+    /* On a slow medium the answer to a run of datagrams comes after the last of them. */
+    if (link_of(arq)->slow)
+        flight = arq->flights->prev;
     return flight->left_ms ? flight->left_ms + rto + rto * flight->jitter / 2048 : UINT64_MAX;
 }
 
@@ -292,6 +296,9 @@ void mesh_arq_heard(struct mesh_arq *arq, uint64_t counter, bool wants, bool out
     /* On a fast link each second one is acknowledged at once, and each that shows a gap. */
     bool at_once = !link_of(arq)->slow && (arq->ack_wanted || out_of_order);
     if (!arq->ack_wanted)
+        arq->ack_first_ms = now;
+    /* On a slow link not into the middle of what is still coming. */
+    if (!arq->ack_wanted || (link_of(arq)->slow && now < arq->ack_first_ms + ACK_PATIENCE * ack_wait_ms(arq)))
         arq->ack_due_ms = now + ack_wait_ms(arq);
     arq->ack_wanted = true;
     if (at_once) {

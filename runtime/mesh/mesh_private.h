@@ -273,6 +273,7 @@ struct mesh_arq {
     bool heard_any, ack_wanted;
     uint64_t heard_high, heard[MESH_ACK_BITS / 64]; /* bit i: heard_high - 1 - i */
     uint64_t told_high;                             /* of the last acknowledgement sent */
+    uint64_t ack_first_ms;                          /* since when one is wanted */
     uint64_t ack_due_ms, linger_ms;                 /* monotonic; 0: none */
     struct kos_timer *timer;
     uint64_t datagrams_out, datagrams_in, sent_again, repeated_in;
