@@ -84,6 +84,8 @@ static int32_t c_listen(struct kos_carrier *carrier, uint64_t endpoint, const ch
     int32_t rc = route(carrier, address, &hosted);
     if (rc < 0)
         return rc;
+    if (by_mesh(hosting_of(carrier)->mesh_endpoints, endpoint))
+        return KOS_OK; /* asked for already, and not answered */
     struct kos_host_link *e = link_new(hosted, kos_hosted_id(hosted), &hosted->endpoints);
     known_as(e, endpoint, &hosted->hosting->mesh_endpoints);
     e->address = kos_strdup(address);

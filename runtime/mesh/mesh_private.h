@@ -691,10 +691,13 @@ void mesh_expiry_sweep(struct kos_mesh *mesh);
 /* ---- mesh.c ---- */
 struct mesh_endpoint {
     struct mesh_endpoint *next;
+    struct kos_mesh *mesh;
     uint64_t id;
     char *address, *bound, *error;
     bool up;
     int32_t status;
+    struct kos_timer *again;   /* it was up once: listening is tried again */
+    uint64_t again_ms;
 };
 
 struct kos_mesh {

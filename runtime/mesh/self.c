@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { LISTEN_AGAIN_MS = 1000, LISTEN_AGAIN_MAX_MS = 60000 };
+
 char **mesh_list_copy(const char *const *list)
 {
     size_t count = 0;
@@ -33,6 +35,24 @@ static struct mesh_endpoint *endpoint_find(struct kos_mesh *mesh, uint64_t id)
     return endpoint;
 }
 
+/* What was listened on once is listened on again: a modem is plugged in again, an address returns. */
+static void arm_again(struct mesh_endpoint *endpoint)
+{
+    uint64_t wait = endpoint->again_ms ? 2 * endpoint->again_ms : LISTEN_AGAIN_MS;
+    endpoint->again_ms = wait < LISTEN_AGAIN_MAX_MS ? wait : LISTEN_AGAIN_MAX_MS;
+    kos_timer_set(endpoint->mesh->env, endpoint->again, endpoint->again_ms);
+}
+
+static void listen_again(void *arg)
+{
+    struct mesh_endpoint *endpoint = arg;
+    struct kos_carrier *carrier = endpoint->mesh->carrier;
+    if (endpoint->up || endpoint->mesh->stopping)
+        return;
+    if (!carrier || carrier->ops->listen(carrier, endpoint->id, endpoint->address) < 0)
+        arm_again(endpoint);
+}
+
 int32_t kos_mesh_listen(struct kos_mesh *mesh, const char *address, struct kos_error *ret_error)
 {
     uint64_t id = mesh->next_id++;
@@ -44,8 +64,10 @@ int32_t kos_mesh_listen(struct kos_mesh *mesh, const char *address, struct kos_e
                                                     : kos_error_text(rc));
     }
     struct mesh_endpoint *endpoint = kos_new(sizeof *endpoint);
+    endpoint->mesh = mesh;
     endpoint->id = id;
     endpoint->address = kos_strdup(address);
+    endpoint->again = kos_timer_new(mesh->env, listen_again, endpoint);
     LL_APPEND(mesh->endpoints, endpoint);
     return KOS_OK;
 }
@@ -67,6 +89,9 @@ void kos_mesh_endpoint_up(struct kos_mesh *mesh, uint64_t id, const char *addres
     free(endpoint->bound);
     endpoint->bound = kos_strdup(address);
     endpoint->up = true;
+    endpoint->status = KOS_OK;
+    endpoint->again_ms = 0;
+    kos_timer_stop(mesh->env, endpoint->again);
     kos_log(mesh->env, KOS_LOG_NOTICE, "mesh", "listening on %s", address);
     mesh_event(mesh, "endpoint_up", json_pack("{s:s}", "address", address));
     mesh_record_changed(mesh);
@@ -78,12 +103,15 @@ void kos_mesh_endpoint_down(struct kos_mesh *mesh, uint64_t id, int32_t status, 
     if (!endpoint)
         return;
     const char *what = endpoint->up ? "no longer listening" : "cannot listen";
+    bool same = endpoint->again_ms && endpoint->error && strcmp(endpoint->error, text ? text : "") == 0;
+    if (endpoint->bound && status < 0 && !mesh->stopping)
+        arm_again(endpoint);
     endpoint->up = false;
     endpoint->status = status;
     free(endpoint->error);
     endpoint->error = kos_strdup(text ? text : "");
     if (!mesh->stopping)
-        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%s on %s: %s", what, endpoint->address,
+        kos_log(mesh->env, same ? KOS_LOG_DEBUG : KOS_LOG_ERROR, "mesh", "%s on %s: %s", what, endpoint->address,
                 text && text[0] ? text : kos_error_text(status));
     mesh_event(mesh, "endpoint_down",
                json_pack("{s:s,s:s,s:s}", "address", endpoint->address, "error", kos_error_name(status), "text",
@@ -95,6 +123,7 @@ void mesh_endpoints_free(struct kos_mesh *mesh)
 {
     struct mesh_endpoint *endpoint, *next;
     LL_FOREACH_SAFE(mesh->endpoints, endpoint, next) {
+        kos_timer_free(mesh->env, endpoint->again);
         free(endpoint->address);
         free(endpoint->bound);
         free(endpoint->error);

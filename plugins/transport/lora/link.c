@@ -234,12 +234,23 @@ static uint16_t own_address(const struct lora *lora)
     return lora->address;
 }
 
+/* A link that another node began and that this one never said a word on gives way: what came may be the rest of a
+ * conversation that is over, and then nobody would ever answer it. */
+static struct lora_link *in_the_way(struct lora *lora, uint32_t pair)
+{
+    struct lora_link *link = find_pair(lora, pair);
+    if (!link || link->endpoint == 0 || link->sent || link->out.count)
+        return link;
+    link_end(lora, link, KOS_E_CLOSED, "this node dials lora://0x%04x itself", pair & 0xffff);
+    return NULL;
+}
+
 void lora_dial(void *self, uint64_t id, const char *address)
 {
     struct lora *lora = self;
     uint16_t remote = 0, local = own_address(lora);
     uint64_t now = lora_mono_ms(lora);
-    struct lora_link *link = link_new(lora, id, 0), *other;
+    struct lora_link *link = link_new(lora, id, 0);
     if (!link) {
         lora->events->link_down(lora->host, id, KOS_E_NOMEM, "there is no memory for another link");
         return;
@@ -251,7 +262,7 @@ void lora_dial(void *self, uint64_t id, const char *address)
                  "this node has no short address: listen on lora://0xNNNN or set address for the plugin lora");
     else if (remote == local)
         link_end(lora, link, KOS_E_INVALID, "lora://0x%04x is this node itself", remote);
-    else if ((other = find_pair(lora, (uint32_t)local << 16 | remote)))
+    else if (in_the_way(lora, (uint32_t)local << 16 | remote))
         link_end(lora, link, KOS_E_EXISTS, "there is a link to lora://0x%04x already", remote);
     else if (HASH_CNT(by_id, lora->links_by_id) > lora->links_max)
         link_end(lora, link, KOS_E_LIMIT, "all %u links are in use (setting links)", lora->links_max);

@@ -112,6 +112,36 @@ START_TEST(test_several_nodes)
 }
 END_TEST
 
+/* Both dial: a link on which this node has not said a word gives way to its own; one on which it has does not. */
+START_TEST(test_crossed_dials)
+{
+    struct seen_link *a, *b, *again;
+    sim_begin((const char *const[]){ "--speed", "20", NULL });
+    all_on_air(2, NULL);
+    a = dial(&nodes[0], 4, 1);
+    say(&nodes[0], a, "old", 3);
+    UNTIL((b = accepted(&nodes[1], 0)));
+    again = dial(&nodes[1], 6, 0);
+    ck_assert(again->ups == 1 && again->downs == 0);
+    UNTIL(b->downs);
+    ck_assert_str_eq(b->text, "this node dials lora://0x0100 itself");
+    grant(&nodes[1], again, 100);
+    say(&nodes[0], a, "new", 3);
+    UNTIL(again->received == 1);
+    ck_assert_mem_eq(again->last, "new", 3);
+    CALL(&nodes[1], link_close(self(&nodes[1]), 6, 0));
+    UNTIL(again->downs);
+    say(&nodes[0], a, "more", 4);
+    UNTIL((b = accepted(&nodes[1], 0)));
+    say(&nodes[1], b, "yes", 3);
+    UNTIL(b->credit == b->window);
+    again = dial(&nodes[1], 8, 0);
+    ck_assert_int_eq(again->status, KOS_E_EXISTS);
+    ck_assert_int_eq(b->downs, 0);
+    finish();
+}
+END_TEST
+
 /* All three talk at once and as much as they may: no two of them in step for ever, whatever the medium does. */
 START_TEST(test_crowd)
 {
@@ -476,6 +506,6 @@ START_TEST(test_settings)
 }
 END_TEST
 
-TESTS("transport/lora", test_two_nodes, test_airtime_agrees, test_several_nodes, test_crowd, test_unlimited_by_others,
-      test_budget_used_up, test_budget_is_kept, test_hostile_frames, test_addresses, test_ends, test_broken_window,
-      test_stop_anywhere, test_settings)
+TESTS("transport/lora", test_two_nodes, test_airtime_agrees, test_several_nodes, test_crossed_dials, test_crowd,
+      test_unlimited_by_others, test_budget_used_up, test_budget_is_kept, test_hostile_frames, test_addresses,
+      test_ends, test_broken_window, test_stop_anywhere, test_settings)
