@@ -26,7 +26,7 @@ plugindir ?= $(patsubst $(PKG_CONFIG_SYSROOT_DIR)%,%,$(call sdk,plugindir))
 
 check: @NAME@.so @NAME@_test
 	./@NAME@_test ./@NAME@.so
-	$(KOS_CONFORM) --settings @NAME@.klp-policy ./@NAME@.so
+	$(KOS_CONFORM) --hosting both --settings @NAME@.klp-policy ./@NAME@.so
 
 install: @NAME@.so
 	install -d '$(DESTDIR)$(plugindir)'

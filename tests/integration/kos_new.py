@@ -23,7 +23,7 @@ def clean_environment(**more):
 
 
 def command(*arguments, cwd=None, env=None, status=0):
-    done = subprocess.run(arguments, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(arguments, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != status:
         raise Failed(f"{' '.join(arguments)}: status {done.returncode}, wanted {status}:\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
     return done
