@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Vector backends hold collections of vectors and find near ones. Spaces never mix: a collection is opened with its
- * model, dimension and metric. All operations complete by kos_host.complete with the result named here. Since 1.0.
+ * model, dimension and metric. All operations complete by kos_host.complete with the result named here. What changes a
+ * collection happens in the order submitted; what reads it meanwhile sees each change whole or not at all, and all that
+ * completed before it was submitted. Vectors with a number that is not finite may be refused (KOS_E_INVALID). Since 1.0.
  */
 #ifndef KOS_VECTOR_H
 #define KOS_VECTOR_H

@@ -34,9 +34,12 @@ VECTOR(v16, 64);
             s0 += TERM_(x_[0], y_[0]);                                                        \
         }                                                                                     \
         s0 = (s0 + s1) + (s2 + s3);                                                           \
-        (ret_) = 0;                                                                           \
-        for (size_t l_ = 0; l_ < L_; l_++)                                                    \
-            (ret_) += s0[l_];                                                                 \
+        float t_[L_];                                                                         \
+        memcpy(t_, &s0, sizeof t_);                                                           \
+        for (size_t h_ = L_ / 2; h_ > 2; h_ /= 2)                                             \
+            for (size_t l_ = 0; l_ < h_; l_++)                                                \
+                t_[l_] += t_[l_ + h_];                                                        \
+        (ret_) = (t_[0] + t_[1]) + (t_[2] + t_[3]);                                           \
         for (; i_ < (n_); i_++)                                                               \
             (ret_) += TERM_((a_)[i_], (b_)[i_]);                                              \
     } while (0)

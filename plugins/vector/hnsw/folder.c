@@ -138,21 +138,23 @@ int32_t folder_meta(const struct collection *collection, int dir, struct kos_err
     return ok ? KOS_OK : kos_fail(ret_error, file_error(error), "meta cannot be written: %s", strerror(error));
 }
 
-/* m and construction are those the collection was made with; all else must be what is asked for. */
+/* m, construction and whether vectors come with length 1 are as the collection was made; all else must be what is asked
+ * for. */
 static int32_t read_meta(struct collection *c, int fd, struct kos_error *ret_error)
 {
     static const char *const names[] = { "construction", "dimension", "m",          "metric",
                                          "model",        "name",      "normalised", "version" };
     uint8_t text[META_MAX], mine[META_MAX];
     struct klp_json all, v[8];
-    uint64_t m, construction;
+    uint64_t m, construction, normalised;
     ssize_t len = read(fd, text, sizeof text);
     if (len <= 0 || klp_json_read(kos_bytes(text, (size_t)len), META_MAX, &all, NULL) < 0 ||
         all.type != KLP_JSON_OBJECT || klp_json_get_many(all, names, 8, v) != 8 || klp_json_uint(v[2], &m) < 0 ||
-        klp_json_uint(v[0], &construction) < 0 || m < 4 || m > 128 || construction < 8 || construction > 4096)
+        klp_json_uint(v[0], &construction) < 0 || klp_json_uint(v[6], &normalised) < 0 || normalised > 1 || m < 4 || m > 128 || construction < 8 || construction > 4096)
         return kos_fail(ret_error, KOS_E_CORRUPT, "%s/meta is damaged", c->folder);
     c->space.m = c->shape.m = (uint32_t)m;
     c->space.construction = c->shape.construction = (uint32_t)construction;
+    c->space.normalised = (int32_t)normalised;
     size_t expected = meta_text(c, mine, sizeof mine);
     if (expected != (size_t)len || memcmp(text, mine, expected) != 0)
         return kos_fail(ret_error, KOS_E_STATE, "it is there with another space: %.*s, not %.*s", (int)(len > 200 ? 200 : len),

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 #include <fstream>
+#include <sys/mman.h>
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"
@@ -78,12 +79,24 @@ struct graph {
     std::atomic<uint64_t> labels{ 0 };
 };
 
+/* Points are looked at in no order: with small pages most looks would wait for the address as long as for the point. */
+static void in_large_pages(const index_type &index)
+{
+    const uintptr_t page = 2 << 20, begin = reinterpret_cast<uintptr_t>(index.data_level0_memory_);
+    const uintptr_t from = (begin + page - 1) / page * page;
+    const uintptr_t to = (begin + index.max_elements_ * index.size_data_per_element_) / page * page;
+    if (from < to)
+        madvise(reinterpret_cast<void *>(from), to - from, MADV_HUGEPAGE); /* advice: without it all is as right */
+}
+
 extern "C" {
 
 int32_t graph_new(const struct graph_shape *shape, uint32_t capacity, struct graph **ret_graph)
 {
     try {
-        *ret_graph = new graph(*shape, capacity > 0 ? capacity : 1);
+        struct graph *made = new graph(*shape, capacity > 0 ? capacity : 1);
+        in_large_pages(made->index);
+        *ret_graph = made;
         return KOS_OK;
     } catch (...) {
         return KOS_E_NOMEM;
@@ -98,8 +111,10 @@ void graph_free(struct graph *graph)
 int32_t graph_reserve(struct graph *graph, uint32_t capacity)
 {
     try {
-        if (capacity > graph->index.max_elements_)
+        if (capacity > graph->index.max_elements_) {
             graph->index.resizeIndex(capacity);
+            in_large_pages(graph->index);
+        }
         return KOS_OK;
     } catch (...) {
         return KOS_E_NOMEM;
@@ -108,8 +123,6 @@ int32_t graph_reserve(struct graph *graph, uint32_t capacity)
 
 int32_t graph_add(struct graph *graph, const float *point, uint32_t *ret_node)
 {
-    if (graph->index.cur_element_count >= graph->index.max_elements_)
-        return KOS_E_LIMIT;
     try {
         *ret_node = graph->index.addPoint(point, graph->labels.fetch_add(1, std::memory_order_relaxed), -1);
         return KOS_OK;

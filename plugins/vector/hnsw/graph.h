@@ -36,7 +36,7 @@ struct graph;
 int32_t graph_new(const struct graph_shape *shape, uint32_t capacity, struct graph **ret_graph);
 void graph_free(struct graph *graph);
 int32_t graph_reserve(struct graph *graph, uint32_t capacity);
-/* KOS_E_LIMIT: full. KOS_E_NOMEM: no longer to be used but for freeing. The first add must run alone. */
+/* There is room. KOS_E_NOMEM: no longer to be used but for freeing. The first add must run alone. */
 int32_t graph_add(struct graph *graph, const float *point, uint32_t *ret_node);
 uint32_t graph_count(const struct graph *graph);
 uint32_t graph_capacity(const struct graph *graph);

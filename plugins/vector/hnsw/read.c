@@ -43,11 +43,11 @@ struct search {
     size_t count, wanted;
 };
 
-/* Keeps those of `near` that are somebody's and pass. */
+/* Keeps those of `near` that are somebody's and pass, until there are enough. */
 static size_t keep(struct search *s, size_t count)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && kept < s->wanted; i++) {
         const struct entry *e = s->c->nodes[s->near[i].node];
         if (e && passes(e, s->filter))
             s->near[kept++] = s->near[i];
@@ -138,10 +138,8 @@ static int32_t search(struct search *s, uint32_t effort)
         if (rc < 0)
             return rc;
         s->count = keep(s, (size_t)rc);
-        if (s->count >= s->wanted) {
-            s->count = s->wanted;
+        if (s->count >= s->wanted)
             return KOS_OK;
-        }
         /* So few pass that more of the same would not do either. */
         if (filtered && s->count * OVERFETCH * OVERFETCH < s->wanted)
             break;
