@@ -12,7 +12,7 @@ POLICY = """version = 1;
 plugins = {
     lora = {
         module = "lora.so";
-        isolate = false;
+        isolate = true;
         rights = [ "device" ];
         settings = { device = "%s"; address = "0x%04x"; %s };
     };
@@ -213,7 +213,7 @@ def test_it_conforms(case):
     radio = Radio(case, "--nodes", "1", "--speed", "10")
     settings = [f"--settings={word}" for word in (f"device={radio.paths[0]}", "region=none", "frequency=868300000", "bandwidth=500000",
                                                   "spreading=7")]
-    done = subprocess.run([program("kos-conform"), *settings, "--listen", "lora://0x1", program("plugins/transport/lora/.libs/lora.so")],
+    done = subprocess.run([program("kos-conform"), "--hosting", "both", *settings, "--listen", "lora://0x1", program("plugins/transport/lora/.libs/lora.so")],
                           capture_output=True, text=True, timeout=300, check=False)
     equal(done.returncode, 0, done.stdout[-1500:] + done.stderr[-500:])
     check(re.search(r"^ok \d+ - transport/listen:", done.stdout, re.M), done.stdout)
