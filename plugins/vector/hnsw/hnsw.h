@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to vector/hnsw: the plugin (hnsw.c), its threads (pool.c), its collections (collection.c, write.c, save.c,
- * rebuild.c, read.c) and what those stand on (table.c, order.c, wal.c, folder.c, graph.cc, distance.c).
+ * Private to vector/hnsw: the plugin (plugin.c), its loop thread (hnsw.c), its other threads (pool.c), its collections
+ * (collection.c, write.c, save.c, rebuild.c, read.c), and what those stand on (table.c, order.c, wal.c, folder.c,
+ * graph.cc, distance.c).
  *
  * Threads: the loop thread copies and posts. One writer per collection does what changes it, in the order submitted; the
  * pool's workers read. A collection's guard is held shared by who reads it, and alone by its writer for the moments in
@@ -162,6 +163,9 @@ int32_t pool_share(struct hnsw *hnsw, int32_t (*piece)(void *arg, size_t i), voi
 /* From any thread: jobs with status and result, to be completed on the loop. */
 void hnsw_done(struct hnsw *hnsw, struct job *first, struct job *last);
 void hnsw_thread_ended(struct hnsw *hnsw);
+void hnsw_wake(struct hnsw *hnsw);                  /* on the loop thread: hnsw_posted comes */
+void hnsw_posted(void *self, uint64_t cookie);      /* also as a timer, where a post failed */
+extern const struct kos_vector hnsw_vector;
 void hnsw_log(struct hnsw *hnsw, int32_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int32_t thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg);
 

@@ -2,7 +2,7 @@
 if PLUGIN_VECTOR_HNSW
 plugin_LTLIBRARIES += plugins/vector/hnsw/hnsw.la
 endif
-plugins_vector_hnsw_hnsw_la_SOURCES = plugins/vector/hnsw/hnsw.c plugins/vector/hnsw/collection.c plugins/vector/hnsw/write.c \
+plugins_vector_hnsw_hnsw_la_SOURCES = plugins/vector/hnsw/plugin.c plugins/vector/hnsw/hnsw.c plugins/vector/hnsw/collection.c plugins/vector/hnsw/write.c \
   plugins/vector/hnsw/read.c plugins/vector/hnsw/rebuild.c plugins/vector/hnsw/save.c plugins/vector/hnsw/folder.c \
   plugins/vector/hnsw/wal.c plugins/vector/hnsw/table.c plugins/vector/hnsw/order.c plugins/vector/hnsw/pool.c \
   plugins/vector/hnsw/distance.c plugins/vector/hnsw/graph.cc plugins/vector/hnsw/graph.h plugins/vector/hnsw/hnsw.h
