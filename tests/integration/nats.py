@@ -25,9 +25,13 @@ def secret(node, name, value):
 
 def bridged(node, server, maps="", settings="", isolate="false"):
     secret(node, "nats.seed", server.user.seed + "\n")
+    authority = server.ca[0]
+    if isolate == "true":
+        with open(authority, encoding="ascii") as file:
+            authority = file.read().replace("\n", "\\n")
     node.policy("nats", OPEN + f"""plugins = {{
   nats = {{ module = "nats.so"; isolate = {isolate}; rights = [ "net", "send" ]; {maps}
-           settings = {{ servers = [ "{server.url}" ]; tls_ca = "{server.ca[0]}"; nkey = "seed"; ack_timeout = "1s"; {settings} }}; }};
+           settings = {{ servers = [ "{server.url}" ]; tls_ca = "{authority}"; nkey = "seed"; ack_timeout = "1s"; {settings} }}; }};
 }};""")
 
 
@@ -117,6 +121,22 @@ def test_what_is_killed_in_the_middle(case):
     numbers = [json.loads(body)["payload"]["n"] for _, _, _, body in client.messages("OUT")]
     equal(sorted(numbers), list(range(count)), "each exactly once")
     equal(client.consumers("IN")[0]["num_ack_pending"], 0)
+    home.stop()
+    laptop.stop()
+
+
+def test_in_cells(case):
+    """The plugin in processes of their own, which may read no file: what is PEM stands in the policy."""
+    server = Server(case.path("server")).start()
+    client = streams(server)
+    home, laptop = pair(case, server, isolate="true")
+    for n in range(50):
+        client.publish(f"in.{n % 3}", json.dumps({"n": n}).encode())
+    server.kill()
+    server.start()
+    client = Client(server)
+    case.until(lambda: client.state("OUT")["messages"] == 50, "all stand at the other end")
+    equal(sorted(json.loads(body)["payload"]["n"] for _, _, _, body in client.messages("OUT")), list(range(50)))
     home.stop()
     laptop.stop()
 

@@ -130,7 +130,8 @@ static char *pem_of(const char *setting, const char *value, struct kos_error *re
     if (ok)
         text[len] = '\0';
     if (!file || !text || ferror(file))
-        kos_fail(ret_error, KOS_E_CONFIG, "%s: %s cannot be read: %s", setting, value, strerror(errno));
+        kos_fail(ret_error, KOS_E_CONFIG, "%s: %s cannot be read: %s%s", setting, value, strerror(errno),
+                 errno == EACCES ? "; an isolated plugin reads no files: let the setting be the PEM text itself" : "");
     else if (!ok || !strstr(text, "-----BEGIN")) {
         kos_fail(ret_error, KOS_E_CONFIG, "%s: %s holds no PEM text", setting, value);
         ok = false;

@@ -163,6 +163,7 @@ struct nats {
     uint64_t epoch, next_op, next_token;
     int64_t max_payload;
     uint32_t max_in_flight, window;
+    int64_t down_since_ms;           /* while epoch is 0 */
     int64_t ack_timeout_ms, deliver_timeout_ms, ack_wait_ms;
     struct nats_delivery *deliveries, *by_token;
     size_t delivery_count, delivery_bytes, sent_count;

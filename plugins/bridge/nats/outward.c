@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-enum { ANSWER_MAX = 64 << 10, RETRY_MOST_MS = 5000, SKEW_MS = 300000, FRAME = 4096 };
+enum { ANSWER_MAX = 64 << 10, RETRY_MOST_MS = 5000, SKEW_MS = 300000, FRAME = 4096,
+       PATIENCE_MS = 3000 /* without a connection: the host keeps it as well, and tries again */ };
 
 /* ---- the end of a delivery ---- */
 
@@ -377,7 +378,7 @@ void nats_outward_tick(struct nats *nats, int64_t now)
     DL_FOREACH_SAFE(nats->deliveries, d, next) {
         if (d->state == NATS_REFUSED) {
             finish(nats, d, d->status);
-        } else if (now - d->first_ms >= nats->deliver_timeout_ms) {
+        } else if (now - d->first_ms >= nats->deliver_timeout_ms || (!nats->epoch && now - nats->down_since_ms >= PATIENCE_MS)) {
             if (!nats->epoch)
                 because(d, KOS_E_UNREACHABLE, "NATS is not connected: %.270s",
                         nats->error_text[0] ? nats->error_text : "no server has answered yet");

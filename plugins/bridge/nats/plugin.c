@@ -27,7 +27,7 @@ void nats_trouble(struct nats *nats, int32_t status, const char *text)
     nats->error = status;
     nats->error_at_ms = nats->host->now_ms(nats->host);
     if (text != nats->error_text)
-        snprintf(nats->error_text, sizeof nats->error_text, "%s", text);
+        snprintf(nats->error_text, sizeof nats->error_text, "%.299s", text);
 }
 
 void nats_tick_now(struct nats *nats)
@@ -150,6 +150,7 @@ static void start(void *self)
     struct nats *nats = self;
     if (!nats->bridge && nats->settings.map_count)
         nats_log(nats, KOS_WARNING, "this host takes no messages from bridges (" KOS_BRIDGE_HOST "): nothing comes in");
+    nats->down_since_ms = nats->host->now_ms(nats->host);
     nats->step = STEP_ORIGIN;
     run_step(nats);
 }
@@ -186,6 +187,7 @@ static void down(struct nats *nats, const struct link_event *event)
         nats_log(nats, KOS_WARNING, "%s", event->text);
     if (nats->epoch) {
         nats->epoch = 0;
+        nats->down_since_ms = nats->host->now_ms(nats->host);
         nats_inward_down(nats);
         nats_outward_down(nats);
     }

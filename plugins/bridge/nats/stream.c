@@ -89,8 +89,8 @@ static int32_t stream_of(struct link *link, const char *subject, char ret_name[2
     if (count == 1)
         return KOS_OK;
     snprintf(ret_text, cap,
-             "no stream takes the subject %.80s: make one (nats stream add NAME --subjects '%.80s'), or let the bridge make "
-             "it: streams = ( { name = \"NAME\"; subjects = \"...\"; } )",
+             "no stream takes the subject %.60s: make one (nats stream add NAME --subjects '%.60s'), or let the bridge make "
+             "it: streams = ( { name = \"NAME\"; ... } )",
              subject, subject);
     return KOS_E_NOTFOUND;
 }
