@@ -14,6 +14,7 @@ include tests/vectors/room.mk
 EXTRA_PROGRAMS =
 include tests/bench/room.mk
 include tests/radio/room.mk
+include tests/bad/room.mk
 
 # Of the tree itself: rooms, manuals, plugins.
 CHECKS = tests/rooms.py tests/man.py tests/plugins_test.sh
@@ -34,5 +35,6 @@ INTEGRATION += tests/integration/lora.py
 INTEGRATION += tests/integration/cells.py
 INTEGRATION += tests/integration/kos_new.py
 INTEGRATION += tests/integration/http_cell.py
+INTEGRATION += tests/integration/bad.py
 TESTS += $(INTEGRATION)
 EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py

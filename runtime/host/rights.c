@@ -72,6 +72,8 @@ bool kos_hosted_may(struct kos_hosted *hosted, uint32_t right)
         return true;
     for (size_t r = 0; r < sizeof rights / sizeof *rights; r++)
         if (rights[r].bit == right)
-            kos_hosted_broke(hosted, "used the right \"%s\", which it never asked for", rights[r].name);
+            kos_hosted_broke(hosted, "used the right \"%s\", which it never asked for: its manifest has to name it, and the policy "
+                                     "to grant it",
+                             rights[r].name);
     return false;
 }

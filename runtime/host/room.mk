@@ -11,7 +11,7 @@ if HAVE_CHECK
 HOST_BAD = MAJOR SYMBOL ABI NULL SIZE TABLE_NULL TABLE_SIZE CRASH HANG UNDEFINED SLY NAME KIND SETTING RIGHT INIT EXIT
 HOST_MODULES = $(HOST_BAD:%=runtime/host/testing/bad-%.so) runtime/host/testing/probe.so runtime/host/testing/twin.so
 HOST_MODULE_CC = $(CC) -D_GNU_SOURCE= -I$(srcdir)/sdk $(AM_CFLAGS) $(CFLAGS) $(AM_LDFLAGS) $(LDFLAGS) -shared -fPIC
-check_DATA = $(HOST_MODULES)
+check_DATA += $(HOST_MODULES)
 CLEANFILES += $(HOST_MODULES)
 EXTRA_DIST += runtime/host/testing/bad.c runtime/host/testing/probe.c
 runtime/host/testing/bad-%.so: runtime/host/testing/bad.c $(kosheaders_HEADERS)

@@ -23,6 +23,7 @@ enum {
     WRITE_MAX = 2 << 20,
     ERR_WINDOW_MS = 100, ERR_WINDOW_BYTES = 1 << 20,
     CELL_PROCESSES = 64,         /* of a plugin with the right to run programs */
+    START_MS = 2000,             /* for the spawner to take a request */
     DRAIN_MS = 2000,             /* a stray that holds a pipe open is not waited for longer */
 };
 
@@ -160,6 +161,9 @@ static void channel_ready(void *arg, int32_t events)
     struct spawn_event event;
     (void)events;
     ssize_t n = recv(p->channel, &event, sizeof event, MSG_DONTWAIT);
+    /* A keeper that ended without reading our last order: that comes first, what it said before lies behind it. */
+    if (n < 0 && errno == ECONNRESET)
+        n = recv(p->channel, &event, sizeof event, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     bool whole = n == (ssize_t)sizeof event && event.magic == SPAWN_MAGIC && memchr(event.text, 0, sizeof event.text);
@@ -507,6 +511,9 @@ static int32_t start_cell(struct kos_cell_launcher *launcher, const struct kos_c
     int32_t rc = fill_cell(launch, start, ret_error);
     if (rc == KOS_OK && (rc = cell_pipes(ours, theirs, ret_error)) == KOS_OK) {
         const int all[SPAWN_CELL_FDS] = { theirs[0], launch->channel, theirs[1] };
+        /* All of a policy's cells are asked for at once, faster than a process is forked. */
+        struct pollfd room = { .fd = c->fd, .events = POLLOUT };
+        poll(&room, 1, START_MS);
         rc = send_start(c, start, all, SPAWN_CELL_FDS);
         for (int i = 0; i < 2; i++) {
             close(theirs[i]);

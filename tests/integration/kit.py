@@ -126,6 +126,10 @@ class Node:
         with open(self.log, errors="replace") as log:
             return log.read()[-3000:]
 
+    def tail_all(self):
+        with open(self.log, errors="replace") as log:
+            return log.read()
+
     def raw(self, *arguments, data=None, timeout=DEADLINE):
         """kosctl: the CompletedProcess, in bytes, whatever its status."""
         return subprocess.run([program("kosctl"), "-i", self.dir, *arguments], input=data, capture_output=True, timeout=timeout, check=False)
