@@ -8,3 +8,20 @@ kos_conform_SOURCES = sdk/conform/conform.h sdk/conform/rules.h sdk/conform/repo
   sdk/conform/suite_bridge.c sdk/conform/suite_vector.c sdk/conform/suite_service.c sdk/conform/model.c sdk/conform/model.h
 kos_conform_CPPFLAGS = $(libkos_la_CPPFLAGS)
 kos_conform_LDADD = libkos.la -lm
+
+# Plugins that break one sentence each: one module for each kind, KOS_MUTANT says which.
+CONFORM_MUTANTS = sdk/conform/mutants/plugin.so sdk/conform/mutants/transport.so sdk/conform/mutants/discovery.so \
+  sdk/conform/mutants/bridge.so sdk/conform/mutants/vector.so sdk/conform/mutants/control.so sdk/conform/mutants/service.so
+CONFORM_CC = $(CC) -D_GNU_SOURCE= -I$(srcdir)/sdk $(AM_CFLAGS) $(CFLAGS) $(AM_LDFLAGS) $(LDFLAGS) -shared -fPIC
+check_DATA += $(CONFORM_MUTANTS)
+CLEANFILES += $(CONFORM_MUTANTS)
+sdk/conform/mutants/%.so: sdk/conform/mutants/%.c sdk/conform/mutants/mutant.h $(kosheaders_HEADERS) $(EXAMPLES)
+	@$(MKDIR_P) sdk/conform/mutants
+	$(AM_V_CCLD)$(CONFORM_CC) $(OPENSSL_CFLAGS) -o $@ $(srcdir)/sdk/conform/mutants/$*.c $(OPENSSL_LIBS) -lm -lpthread -ldl
+
+# The first on kos-conform itself, the second with it on every plugin of the tree.
+CONFORM_TESTS = sdk/conform/conform_test.py sdk/conform/plugins_test.py
+TESTS += $(CONFORM_TESTS)
+EXTRA_DIST += $(CONFORM_TESTS) sdk/conform/mutants/mutant.h sdk/conform/mutants/plugin.c sdk/conform/mutants/transport.c \
+  sdk/conform/mutants/discovery.c sdk/conform/mutants/bridge.c sdk/conform/mutants/vector.c sdk/conform/mutants/control.c \
+  sdk/conform/mutants/service.c
