@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 dist_man_MANS += man/klp.7
 dist_man_MANS += man/klp-policy.5
+dist_man_MANS += man/kos-conform.1
 dist_man_MANS += man/kosctl.1 man/kosd.conf.5 man/kos-broadcast_announce.7 man/kos-task_request.7 man/kosd.8
 dist_man_MANS += man/kos-agent.7
 dist_man_MANS += man/kos-nats.7

@@ -396,12 +396,11 @@ static void s_http_fetch(struct kos_services *services, const struct kos_http_me
     (void)body_max_bytes;
     (void)timeout_ms;
     need(h, "connect", "fetch");
-    if (!request->url || !strstr(request->url, "://"))
-        broke(h->c, RULE_HTTP_FETCH, "fetch was given \"%.100s\", which is no absolute URL",
-              request->url ? request->url : "");
+    bool absolute = request->url && strstr(request->url, "://");
     h->fetched++;
     if (h->backend && !h->hold)
-        h->backend->ops->http_response(h->backend, op, KOS_E_UNREACHABLE, NULL, "this host has no network");
+        h->backend->ops->http_response(h->backend, op, absolute ? KOS_E_UNREACHABLE : KOS_E_INVALID, NULL,
+                                       absolute ? "this host has no network" : "that is no absolute URL");
 }
 
 static void s_http_cancel(struct kos_services *services, uint64_t op)

@@ -23,7 +23,7 @@ MUTANTS = [
     ("vector", "twice", "abi.once", "vector/refused"),
     ("vector", "never", "abi.once", "vector/l2"),
     ("bridge", "twice", "abi.once", "bridge/deliver"),
-    ("bridge", "lost", "abi.once", "bridge/deliver"),
+    ("bridge", "lost", "plugin.stop", "bridge/deliver"),
     ("transport", "cross", "abi.cross", "plugin/foreign-events"),
     ("plugin", "thread", "abi.thread", "plugin/life"),
     ("plugin", "hang", "abi.soon", "handler/garbage"),

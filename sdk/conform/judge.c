@@ -73,12 +73,16 @@ static bool s_gives(struct kos_services *services, const char *feature)
     return false;
 }
 
-/* 0xdd: what a call passed, after the call (driver.h, strict); 0xa5: freed memory (main.c, tune). */
+/* 0xdd: what a call passed, after the call (driver.h, strict); 0xa5, 0x5a: memory freed, and taken again (main.c, tune). */
 void judge_kept(struct host *h, const char *where, struct kos_bytes bytes)
 {
-    for (size_t i = 0; i + 4 <= bytes.len; i++)
-        if (memcmp(bytes.data + i, "\xdd\xdd\xdd\xdd", 4) == 0 || memcmp(bytes.data + i, "\xa5\xa5\xa5\xa5", 4) == 0)
+    size_t run = 0;
+    for (size_t i = 0; i < bytes.len; i++) {
+        uint8_t byte = bytes.data[i];
+        run = byte != 0xdd && byte != 0xa5 && byte != 0x5a ? 0 : i && bytes.data[i - 1] == byte ? run + 1 : 1;
+        if (run == 8)
             broke(h->c, RULE_ABI_BORROW, "%s was given bytes of memory that is gone: a pointer was kept", where);
+    }
 }
 
 void judge_text(struct host *h, const char *where, const char *text)

@@ -17,9 +17,10 @@ OPTIONS = {
     "bridge_files": ["--settings", "directory={dir}", "--settings", "target=klp://node.conform", "--settings",
                      "interval=10ms", "--files", FILES],
     "http": ["--settings", 'listen=["127.0.0.1:0"]', "--settings", "fetch_private=true"],
-    "lora": ["--settings", "device=/dev/kos-conform-none", "--settings", "region=eu868"],
-    "bridge_web": [],
-    "nats": [],
+    "lora": ["--settings", "device=/dev/kos-conform-none", "--settings", "region=eu868", "--settings",
+             "frequency=868100000"],
+    "bridge_web": ["--settings", "target=klp://node.conform"],
+    "nats": ["--settings", 'servers=["nats://127.0.0.1:1"]', "--settings", "tls=false"],
 }
 
 

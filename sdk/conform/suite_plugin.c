@@ -201,11 +201,14 @@ static void test_bounds(struct conform *c)
             struct kos_value *value = (struct kos_value *)(uintptr_t)kos_conf_get(h->conf, (*s)->name);
             value->number = i ? (*s)->max : (*s)->min;
             int32_t rc = host_init(h, &error);
-            if (rc < 0)
+            /* What depends on other settings no schema can say: then the sentence names the setting. */
+            if (rc < 0 && !strstr(error.text, (*s)->name))
                 broke(c, RULE_CONF_VALUES, "init refused %s = %lld, which its schema allows: %s", (*s)->name,
                       (long long)value->number, error.text);
-            h->backend->ops->start(h->backend);
-            settle(c);
+            if (rc >= 0) {
+                h->backend->ops->start(h->backend);
+                settle(c);
+            }
             host_end(h);
             count++;
         }

@@ -318,7 +318,12 @@ static void test_fetch(struct conform *c)
     uint64_t id = fetch(h, url, 1000, 20000);
     WAIT(c, 300, false);
     h->backend->ops->http_cancel(h->backend, id);
-    op = fetched(h, id, soon(c));
+    struct op *cancelled;
+    HASH_FIND(hh, h->ops, &id, sizeof id, cancelled);
+    WAIT(c, soon(c), cancelled->done);
+    op = cancelled;
+    if (!cancelled->done)
+        broke(c, RULE_HTTP_CANCEL, "a fetch that was cancelled did not end");
     if (op->status != KOS_E_CANCELLED)
         broke(c, RULE_HTTP_CANCEL, "a fetch that was cancelled ended with %s", kos_error_name(op->status));
     h->backend->ops->http_cancel(h->backend, id); /* crossed */

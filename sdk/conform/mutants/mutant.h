@@ -14,13 +14,13 @@ static struct kos_plugin original;
 #include ORIGINAL
 #undef kos_plugin_v1
 #endif
-KOS_EXPORT extern struct kos_plugin mutant asm("kos_plugin_v1");
+KOS_EXPORT extern struct kos_plugin mutant __asm__("kos_plugin_v1");
 KOS_EXPORT struct kos_plugin mutant; /* exported as kos_plugin_v1: the original's, with members of the layer in between */
 
 static bool is(const char *name)
 {
-    const char *mutant = getenv("KOS_MUTANT");
-    return mutant && strcmp(mutant, name) == 0;
+    const char *wanted = getenv("KOS_MUTANT");
+    return wanted && strcmp(wanted, name) == 0;
 }
 
 /* What the original gets for its host: the real one's members with those of the layer in between. The ctx is the real
@@ -42,7 +42,7 @@ static struct layer *of_self(void *self)
     abort();
 }
 
-static struct layer *of_host(const struct kos_host *host)
+__attribute__((unused)) static struct layer *of_host(const struct kos_host *host)
 {
     return (struct layer *)(uintptr_t)host;
 }
@@ -74,7 +74,7 @@ static int32_t layer_init(const struct kos_host *host, const struct kos_conf *co
 static void layer_fini(void *self)
 {
     struct layer *layer = of_self(self);
-    original.fini(self);
+    original.fini(self); /* what it points at is gone, but its number still finds the layer */
     layer->self = NULL;
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <kos/control.h>
 
 #define ORIGINAL "../../examples/handler_ping.c"
 #include "mutant.h"
@@ -44,9 +45,9 @@ static void *thread(void *arg)
 
 static void *forever(void *arg)
 {
-    (void)arg;
-    for (;;)
+    while (!arg)
         pause();
+    return arg;
 }
 
 static void m_start(void *self)

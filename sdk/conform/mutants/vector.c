@@ -5,6 +5,8 @@
 
 static uint64_t under_way;      /* the operation that is completed next, and of what sort it is */
 static const char *sort;
+static bool filtered;
+
 static uint32_t flags_of(struct kos_bytes pair)
 {
     struct kos_bytes key, value;
@@ -35,7 +37,7 @@ static void m_complete(const struct kos_host *host, uint64_t op, int32_t status,
             copy[0] = 0;
         else if ((strcmp(now, "get") == 0 || strcmp(now, "fingerprint") == 0 || strcmp(now, "scan") == 0) && len > 20)
             copy[len - 1] ^= 1;
-        else if (strcmp(now, "query") == 0)
+        else if (strcmp(now, "query") == 0 && !filtered)
             len = 0;
         else if (strcmp(now, "stats") == 0)
             len = (size_t)sprintf((char *)copy, "{ }");
@@ -106,6 +108,7 @@ static void m_query(void *self, uint64_t op, uint64_t id, const struct kos_query
 {
     struct kos_query q = *query_;
     begins(op, "query");
+    filtered = query_->filter.len > 0;
     if (is("filter"))
         q.filter = kos_bytes(NULL, 0);
     query(self, op, id, &q);
