@@ -86,7 +86,7 @@ static int32_t set_mtu(struct lora *lora, const struct kos_conf *conf, struct ko
     if (lora->mtu < LORA_MTU_MIN)
         return kos_fail(ret_error, KOS_E_CONFIG,
                         "a frame of %d bytes is %.2f s on the air, and %s allows %.2f s at a time: lower spreading or "
-                        "raise bandwidth",
+                        "raise bandwidth, or budget_window where that is what allows so little",
                         LORA_MTU_MIN, (double)lora_frame_airtime_us(&lora->radio, LORA_MTU_MIN) / 1e6, lora->rule.band,
                         (double)limit / 1e6);
     if (lora->mtu < wanted)

@@ -479,7 +479,7 @@ START_TEST(test_settings)
           "duty_cycle = 2 is above the 1 % that eu868 g1 allows" },
         { { "region=us915", "bandwidth=125000", "frequency=915000000", "spreading=12" },
           "us915 915 allows 0.40 s at a time" },
-        { { "duty_cycle=1", "budget_window=1s", "spreading=12" }, "lower spreading or raise bandwidth" },
+        { { "duty_cycle=1", "budget_window=1s", "spreading=12" }, "lower spreading or raise bandwidth, or budget_window" },
     };
     struct kos_error error;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
