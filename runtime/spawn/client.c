@@ -504,7 +504,7 @@ static int32_t start_cell(struct kos_cell_launcher *launcher, const struct kos_c
                           struct kos_cell_process **ret_process, struct kos_error *ret_error)
 {
     struct client *c = (struct client *)((char *)launcher - offsetof(struct client, cells));
-    int ours[2], theirs[2];
+    int ours[2] = { -1, -1 }, theirs[2] = { -1, -1 };
     if (c->is_lost)
         return kos_fail(ret_error, KOS_E_CLOSED, "the process that starts cells has died: restart kosd");
     struct spawn_start *start = kos_new(sizeof *start);
