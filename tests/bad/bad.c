@@ -41,6 +41,7 @@ struct plugin {
     const struct kos_host *host;
     const struct kos_control_host *control;
     uint64_t call;
+    char path[108];             /* what READ_KEYS and UNIX are to reach */
 };
 
 #define STRING(x) #x
@@ -142,7 +143,7 @@ static void takes(struct plugin *p)
 static void forbidden(struct plugin *p)
 {
     static const char *const arguments[] = { "/bin/true", NULL };
-    struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "/tmp/x" };
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
     int fd = -1;
     switch (BAD) {
     case BAD_FORK:
@@ -152,12 +153,13 @@ static void forbidden(struct plugin *p)
     case BAD_EXEC: execv(arguments[0], (char *const *)(uintptr_t)arguments); break;
     case BAD_SOCKET: fd = socket(AF_INET, SOCK_STREAM, 0); break;
     case BAD_UNIX:
+        memcpy(name.sun_path, p->path, sizeof name.sun_path);
         fd = socket(AF_UNIX, SOCK_STREAM, 0);
         if (fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) == 0)
             return;
         break;
     case BAD_WRITE_FILE: fd = open("/tmp/kos-bad-was-here", O_WRONLY | O_CREAT, 0600); break;
-    case BAD_READ_KEYS: fd = open(getenv("KOS_BAD_KEYS") ? getenv("KOS_BAD_KEYS") : "/etc/shadow", O_RDONLY); break;
+    case BAD_READ_KEYS: fd = open(p->path, O_RDONLY); break;
     case BAD_PTRACE: ptrace(PTRACE_ATTACH, getppid(), NULL, NULL); break;
     case BAD_KILL: kill(getppid(), SIGKILL); break;
     case BAD_RIGHT: p->host->open(p->host, "tcp://127.0.0.1:9", 77); break;
@@ -216,9 +218,12 @@ static void call(void *self, uint64_t id, const char *method, struct kos_bytes p
 {
     struct plugin *p = self;
     (void)method;
-    (void)parameters;
     (void)flags;
     p->call = id;
+    /* {"path":"..."}: what the test asks for. */
+    const char *at = memmem(parameters.data, parameters.len, "\"path\":\"", 8);
+    for (size_t n = 0; at && n < sizeof p->path - 1 && at[8 + n] != '"'; n++)
+        p->path[n] = at[8 + n];
     if (IS(BAD_GOOD) || IS(BAD_STOP_NEVER))
         p->control->reply(p->host, id, KOS_OK, kos_bytes_str("{}"), NULL, 0);
     else if (BAD < BAD_HANG)
@@ -311,7 +316,7 @@ static const struct kos_handler handler = { .size = sizeof handler, .types = typ
 static const struct kos_control control = {
     .size = sizeof control,
     .interface_name = "org.kos.bad." INTERFACE,
-    .description = "# Misbehaves.\ninterface org.kos.bad." INTERFACE "\n\nmethod Go() -> ()\n",
+    .description = "# Misbehaves.\ninterface org.kos.bad." INTERFACE "\n\nmethod Go(path: ?string) -> ()\n",
     .call = call,
 };
 static const struct kos_feature *const features[] = {

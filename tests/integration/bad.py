@@ -52,12 +52,12 @@ def plugins(node):
     return {p["name"]: p for p in node.json("plugin", "list")["plugins"]}
 
 
-def go(node, way):
+def go(node, way, path=None):
     """What the caller of the bad method hears, or None when the answer does not come."""
     interface = "org.kos.bad." + way.lower().replace("_", "-")
     try:
         with Control(os.path.join(node.dir, "kosd.sock"), timeout=4 if way == "NEVER" else 30) as control:
-            return control.call(interface + ".Go")
+            return control.call(interface + ".Go", {"path": path} if path else None)
     except TimeoutError:
         return None
 
@@ -79,7 +79,9 @@ def test_ways(case):
     rows = []
     for way in [*STANDS, *ENDS]:
         name = "bad_" + way.lower()
-        answer = go(home, way)
+        secret = {"READ_KEYS": next(os.path.join(home.dir, "keys", f) for f in sorted(os.listdir(os.path.join(home.dir, "keys"))) if os.path.isfile(os.path.join(home.dir, "keys", f))),
+                  "UNIX": os.path.join(home.dir, "kosd.sock")}.get(way)
+        answer = go(home, way, secret)
         if way in ENDS:
             def cut():
                 p = plugins(home)[name]
@@ -94,6 +96,8 @@ def test_ways(case):
         else:
             seen = plugins(home)[name]
             equal((seen["restarts"], seen["state"]), (0, "running"), way)
+            if secret:
+                equal(answer["parameters"]["fd"], -1, f"{way}: {secret}")
             rows.append((way, "stands", str(answer)[:100]))
         equal(home.process.poll(), None, f"kosd after {way}")
         equal(laptop.ctl("task", "send", "klp://agent.echo.home.kai", "--input", way), way, f"a task after {way}")
