@@ -86,9 +86,13 @@ static void d_link_close(struct kos_backend *backend, uint64_t link, bool flush)
     push_u64(backend, KOS_DOWN_LINK_CLOSE, link, flush);
 }
 
+/* Structs travel without their pointers: a cell need not know where things lie in kosd. */
 static void put_message(struct kos_frame **f, const struct kos_message *m)
 {
-    kos_put_struct(f, m, sizeof *m);
+    struct kos_message plain = *m;
+    plain.type = plain.source = plain.target = plain.trace = plain.source_name = NULL;
+    plain.payload = kos_bytes(NULL, 0);
+    kos_put_struct(f, &plain, sizeof plain);
     kos_put_text(f, m->type);
     kos_put_text(f, m->source);
     kos_put_text(f, m->target);
@@ -107,7 +111,9 @@ static void d_handle(struct kos_backend *backend, uint64_t message, const struct
 static void d_outcome(struct kos_backend *backend, uint64_t message, const struct kos_outcome *o)
 {
     struct kos_frame *f = kos_frame_new(KOS_DOWN_OUTCOME, message, sizeof *o);
-    kos_put_struct(&f, o, sizeof *o);
+    struct kos_outcome plain = *o;
+    plain.type = plain.text = NULL;
+    kos_put_struct(&f, &plain, sizeof plain);
     kos_put_text(&f, o->type);
     kos_put_text(&f, o->text);
     push(backend, f);
@@ -165,7 +171,9 @@ static void d_withdraw(struct kos_backend *backend, uint64_t op)
 static void d_find(struct kos_backend *backend, uint64_t op, const struct kos_find *what)
 {
     struct kos_frame *f = kos_frame_new(KOS_DOWN_FIND, op, sizeof *what);
-    kos_put_struct(&f, what, sizeof *what);
+    struct kos_find plain = *what;
+    plain.text = NULL;
+    kos_put_struct(&f, &plain, sizeof plain);
     kos_put_text(&f, what->text);
     push(backend, f);
 }
@@ -215,7 +223,10 @@ static void d_vector_upsert(struct kos_backend *backend, uint64_t op, uint64_t c
     kos_put_u64(&f, dimension);
     kos_put_u64(&f, count);
     for (uint32_t i = 0; i < count; i++) {
-        kos_put_struct(&f, items[i], sizeof *items[i]);
+        struct kos_item plain = *items[i];
+        plain.id = plain.metadata = kos_bytes(NULL, 0);
+        plain.vector = NULL;
+        kos_put_struct(&f, &plain, sizeof plain);
         kos_put_bytes(&f, items[i]->id);
         kos_put_bytes(&f, kos_bytes(items[i]->vector, items[i]->vector ? dimension * sizeof(float) : 0));
         kos_put_bytes(&f, items[i]->metadata);
@@ -247,7 +258,10 @@ static void d_vector_query(struct kos_backend *backend, uint64_t op, uint64_t co
     struct kos_frame *f = kos_frame_new(KOS_DOWN_VECTOR_QUERY, op, sizeof *query + dimension * sizeof(float));
     kos_put_u64(&f, collection);
     kos_put_u64(&f, dimension);
-    kos_put_struct(&f, query, sizeof *query);
+    struct kos_query plain = *query;
+    plain.vector = NULL;
+    plain.filter = kos_bytes(NULL, 0);
+    kos_put_struct(&f, &plain, sizeof plain);
     kos_put_bytes(&f, kos_bytes(query->vector, query->vector ? dimension * sizeof(float) : 0));
     kos_put_bytes(&f, query->filter);
     push(backend, f);

@@ -324,7 +324,10 @@ void kos_remote_wait(struct kos_backend *backend, uint32_t timeout_ms)
 
 void kos_cell_put_agent(struct kos_frame **frame, const struct kos_agent_info *agent)
 {
-    kos_put_struct(frame, agent, sizeof *agent);
+    struct kos_agent_info plain = *agent;
+    plain.name = plain.address = NULL;
+    plain.skills = NULL;
+    kos_put_struct(frame, &plain, sizeof plain);
     kos_put_text(frame, agent->name);
     kos_put_text(frame, agent->address);
     kos_put_texts(frame, agent->skills);

@@ -143,7 +143,10 @@ static void u_tx_delete(struct kos_services *s, uint64_t tx, struct kos_bytes ke
 
 static void put_draft(struct kos_frame **f, const struct kos_draft *draft)
 {
-    kos_put_struct(f, draft, sizeof *draft);
+    struct kos_draft plain = *draft; /* without its pointers, which mean nothing there */
+    plain.type = plain.target = plain.trace = NULL;
+    plain.payload = kos_bytes(NULL, 0);
+    kos_put_struct(f, &plain, sizeof plain);
     kos_put_text(f, draft->type);
     kos_put_text(f, draft->target);
     kos_put_text(f, draft->trace);
@@ -193,7 +196,9 @@ static void u_link_up(struct kos_services *s, uint64_t link, uint64_t endpoint, 
 {
     struct kos_frame *f = kos_frame_new(KOS_UP_LINK_UP, link, sizeof *info + 128);
     kos_put_u64(&f, endpoint);
-    kos_put_struct(&f, info, sizeof *info);
+    struct kos_link_info plain = *info;
+    plain.local = plain.remote = NULL;
+    kos_put_struct(&f, &plain, sizeof plain);
     kos_put_text(&f, info->local);
     kos_put_text(&f, info->remote);
     push(s, f);
@@ -233,7 +238,11 @@ static void u_lost(struct kos_services *s, const uint8_t id[KOS_ID_BYTES])
 static void u_inject(struct kos_services *s, const struct kos_foreign *foreign, uint64_t op)
 {
     struct kos_frame *f = kos_frame_new(KOS_UP_INJECT, op, sizeof *foreign + foreign->draft.payload.len + 512);
-    kos_put_struct(&f, foreign, sizeof *foreign);
+    struct kos_foreign plain = *foreign;
+    plain.origin = plain.key = plain.foreign_author = NULL;
+    plain.cursor = kos_bytes(NULL, 0);
+    plain.draft = (struct kos_draft){ 0 };
+    kos_put_struct(&f, &plain, sizeof plain);
     kos_put_text(&f, foreign->origin);
     kos_put_text(&f, foreign->key);
     kos_put_bytes(&f, foreign->cursor);
@@ -264,7 +273,10 @@ static void u_event(struct kos_services *s, const char *event, struct kos_bytes 
 static void u_run(struct kos_services *s, uint64_t run, const struct kos_run *r)
 {
     struct kos_frame *f = kos_frame_new(KOS_UP_RUN, run, sizeof *r + r->inputs.len + 256);
-    kos_put_struct(&f, r, sizeof *r);
+    struct kos_run plain = *r;
+    plain.task = plain.source = NULL;
+    plain.inputs = kos_bytes(NULL, 0);
+    kos_put_struct(&f, &plain, sizeof plain);
     kos_put_text(&f, r->task);
     kos_put_text(&f, r->source);
     kos_put_bytes(&f, r->inputs);

@@ -24,6 +24,7 @@ struct kos_cell {
     struct kos_env *env;
     struct kos_cell_process *process;       /* NULL: none runs */
     uint64_t memory_bytes, heartbeat_ms, open_files;
+    char **read;                            /* NULL-terminated; NULL none */
     bool loading, begun, killed;            /* of this process: init has returned well; it is being ended */
     bool replaced;                          /* it was asked to stop, for a reload */
     bool returns;                           /* what it had under way waits for it where it can */
@@ -42,11 +43,25 @@ struct kos_cell {
 static void start_again(void *arg);
 static void take_place(struct kos_cell *cell);
 
+static void free_read(struct kos_cell *cell)
+{
+    for (char **path = cell->read; path && *path; path++)
+        free(*path);
+    free(cell->read);
+}
+
 static void set_limits(struct kos_cell *cell, const struct kos_policy_plugin *section)
 {
     cell->memory_bytes = (uint64_t)section->memory_bytes;
     cell->heartbeat_ms = (uint64_t)section->heartbeat_ms;
     cell->open_files = (uint64_t)section->open_files;
+    free_read(cell);
+    size_t count = 0;
+    while (section->read && section->read[count])
+        count++;
+    cell->read = kos_new((count + 1) * sizeof *cell->read);
+    for (size_t i = 0; i < count; i++)
+        cell->read[i] = kos_strdup(section->read[i]);
 }
 
 struct kos_cell *kos_cell_new(struct kos_hosted *hosted, const struct kos_policy_plugin *section)
@@ -75,6 +90,7 @@ void kos_cell_free(struct kos_cell *cell)
         cell->hosted->hosting->cells->ops->wait(cell->process, LAST_MS);
     }
     kos_timer_free(cell->env, cell->timer);
+    free_read(cell);
     free(cell);
 }
 
@@ -330,6 +346,7 @@ int32_t kos_cell_begin(struct kos_cell *cell, struct kos_error *ret_error)
         .name = hosted->name,
         .program = hosting->cell_program,
         .module = hosted->path,
+        .read = (const char *const *)cell->read,
         .directory = hosted->directory,
         .allow = (hosted->rights & KOS_RIGHT_NET ? KOS_CELL_NET : 0u) |
             (hosted->rights & KOS_RIGHT_FILES ? KOS_CELL_FILES : 0u) |

@@ -17,6 +17,7 @@ struct kos_cell_launch {
     const char *name;                 /* the plugin's */
     const char *program;              /* kos-cell */
     const char *module;               /* its only file besides the system's libraries */
+    const char *const *read;          /* besides that, what it may read; NULL-terminated, at most 4000 bytes; NULL none */
     const char *directory;            /* its own, read and write; NULL: none */
     uint32_t allow;                   /* enum kos_cell_allow */
     int channel;                      /* the cell's end; the caller closes its copy */

@@ -474,6 +474,14 @@ static int32_t fill_cell(const struct kos_cell_launch *launch, struct spawn_star
     snprintf(start->directory, sizeof start->directory, "%s", directory);
     snprintf(start->command, sizeof start->command, "%s", launch->program);
     snprintf(start->module, sizeof start->module, "%s", launch->module);
+    size_t at = 0;
+    for (const char *const *path = launch->read; path && *path; path++) {
+        size_t len = strlen(*path) + 1;
+        if (len > sizeof start->read - 1 - at)
+            return kos_fail(ret_error, KOS_E_LIMIT, "what it may read besides the system's has too long names");
+        memcpy(start->read + at, *path, len);
+        at += len;
+    }
     return KOS_OK;
 }
 

@@ -221,6 +221,24 @@ static int32_t landlock(const struct confinement *c, const struct spawn_start *s
                   : KOS_OK;
 }
 
+/* What the policy lets a cell read besides: never anything of the instance. */
+static int32_t grant_read(int ruleset, const struct confinement *c, const struct spawn_start *start, uint64_t all,
+                          struct kos_error *ret_error)
+{
+    char resolved[PATH_MAX];
+    int32_t rc = KOS_OK;
+    for (const char *path = start->read; rc == KOS_OK && *path; path += strlen(path) + 1) {
+        if (!realpath(path, resolved))
+            rc = kos_fail(ret_error, KOS_E_NOTFOUND, "%s, which it may read, cannot be used: %s", path,
+                          strerror(errno));
+        else if (below(resolved, c->instance) || below(c->instance, resolved))
+            rc = kos_fail(ret_error, KOS_E_CONFIG, "%s, which it may read, and the instance lie one in the other", path);
+        else if (grant(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR, all, c->instance) < 0)
+            rc = kos_fail(ret_error, KOS_E_IO, "Landlock refuses %s: %s", path, strerror(errno));
+    }
+    return rc;
+}
+
 /* A cell: its program and module, the system's libraries, its own directory if it has one. */
 static int32_t landlock_cell(const struct confinement *c, const struct spawn_start *start, struct kos_error *ret_error)
 {
@@ -234,7 +252,13 @@ static int32_t landlock_cell(const struct confinement *c, const struct spawn_sta
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
     if (ruleset < 0)
         return kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock refuses a ruleset: %s", strerror(errno));
-    int32_t rc = start->directory[0] ? grant(ruleset, start->directory, all & ~ACCESS_NEVER, all, NULL) : KOS_OK;
+    int32_t rc = grant_read(ruleset, c, start, all, ret_error);
+    if (rc < 0) {
+        close(ruleset);
+        return rc;
+    }
+    if (start->directory[0])
+        rc = grant(ruleset, start->directory, all & ~ACCESS_NEVER, all, NULL);
     if (rc == KOS_OK)
         rc = grant(ruleset, start->command, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE, all, NULL);
     if (rc == KOS_OK)

@@ -49,7 +49,7 @@ static bool sound(const struct spawn_start *start, const int fds[SPAWN_FDS])
     if (start->magic != SPAWN_MAGIC || start->size != sizeof *start)
         return false;
     if (!terminated(start->name, sizeof start->name) || !terminated(start->directory, sizeof start->directory) ||
-        !terminated(start->command, sizeof start->command) || !terminated(start->module, sizeof start->module))
+        !terminated(start->command, sizeof start->command) || !terminated(start->module, sizeof start->module) || start->read[SPAWN_READ_MAX - 1] || start->read[SPAWN_READ_MAX - 2])
         return false;
     const struct spawn_limits *l = &start->limits;
     bool cell = start->kind == SPAWN_CELL;

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <kos/err.h>
 
-enum { SPAWN_MAGIC = 0x6b6f7331, SPAWN_COMMAND_MAX = 8192, SPAWN_NAME_MAX = 64, SPAWN_TEXT_MAX = 400 };
+enum { SPAWN_READ_MAX = 4096, SPAWN_MAGIC = 0x6b6f7331, SPAWN_COMMAND_MAX = 8192, SPAWN_NAME_MAX = 64, SPAWN_TEXT_MAX = 400 };
 /* Descriptors that travel with a request: an agent's, and a cell's. */
 enum { SPAWN_CHANNEL = 0, SPAWN_STDIN = 1, SPAWN_STDOUT = 2, SPAWN_STDERR = 3, SPAWN_FDS = 4 };
 enum { SPAWN_CELL_SOCKET = 1, SPAWN_CELL_STDERR = 2, SPAWN_CELL_FDS = 3 };
@@ -34,6 +34,7 @@ struct spawn_start {
     char directory[PATH_MAX];          /* absolute; of a cell: "" none */
     char command[SPAWN_COMMAND_MAX];   /* of a cell: the program, absolute */
     char module[PATH_MAX];             /* of a cell, absolute */
+    char read[SPAWN_READ_MAX];         /* of a cell: absolute paths, each with its NUL, then another NUL */
 };
 
 enum spawn_order_type { SPAWN_TERM = 1, SPAWN_KILL = 2 };

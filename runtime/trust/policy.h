@@ -70,11 +70,13 @@ struct kos_policy_map {
     const char *type, *destination;
 };
 /* Wiring: the plugins to load, in order of name. */
+enum { KOS_POLICY_READ_MAX = 32, KOS_POLICY_READ_BYTES = 4000 };
 struct kos_policy_plugin {
     const char *name;              /* section name */
     const char *module;            /* file name in the plugin directory, or an absolute path */
     bool isolate;
     int64_t memory_bytes, heartbeat_ms, open_files;   /* of its cell */
+    const char *const *read;       /* files and directories that its cell may read, absolute; NULL-terminated */
     const char *const *rights;     /* granted, NULL-terminated */
     const char *const *types;      /* messages wired to it; NULL: those it declares */
     const struct kos_policy_map *maps;

@@ -105,6 +105,26 @@ static int32_t parse_limit(const struct kos_conf_node *group, const char *name,
     return KOS_OK;
 }
 
+/* What a library reads besides the system's: certificates, tables, its own shared objects. */
+static int32_t parse_read(const struct kos_conf_node *list, struct kos_policy_plugin *p, struct kos_error *ret_error)
+{
+    size_t count = kos_conf_kind(list) == KOS_CONF_LIST ? kos_conf_count(list) : SIZE_MAX, bytes = 0;
+    if (count > KOS_POLICY_READ_MAX)
+        return kos_conf_fail(list, ret_error, KOS_E_POLICY, "a list of at most %d absolute paths is needed here",
+                             KOS_POLICY_READ_MAX);
+    const char **paths = kos_new((count + 1) * sizeof *paths);
+    p->read = paths;
+    for (size_t i = 0; i < count; i++) {
+        paths[i] = kos_conf_string(kos_conf_at(list, i));
+        bytes += paths[i] ? strlen(paths[i]) + 1 : 0;
+        if (!paths[i] || paths[i][0] != '/' || strstr(paths[i], "..") || bytes > KOS_POLICY_READ_BYTES)
+            return kos_conf_fail(kos_conf_at(list, i), ret_error, KOS_E_POLICY,
+                                 "an absolute path without steps back is needed here, all of them with at most %d bytes",
+                                 KOS_POLICY_READ_BYTES);
+    }
+    return KOS_OK;
+}
+
 static int32_t parse_cell(const struct kos_conf_node *group, struct kos_policy_plugin *p, struct kos_error *ret_error)
 {
     p->memory_bytes = INT64_C(256) << 20;
@@ -118,7 +138,8 @@ static int32_t parse_cell(const struct kos_conf_node *group, struct kos_policy_p
     if (rc == KOS_OK)
         rc = parse_limit(group, "open_files", NULL, "a number from 16 to 1048576", 16, 1 << 20, &p->open_files,
                          ret_error);
-    return rc;
+    const struct kos_conf_node *read = kos_conf_member(group, "read");
+    return rc == KOS_OK && read ? parse_read(read, p, ret_error) : rc;
 }
 
 static int32_t parse_plugin(struct policy_manifest *m, const struct kos_conf_node *group, struct kos_policy_plugin *p,
@@ -126,7 +147,7 @@ static int32_t parse_plugin(struct policy_manifest *m, const struct kos_conf_nod
 {
     static const char *const names[] = { "module",     "isolate",  "rights", "types",
                                          "maps",       "settings", "memory", "heartbeat",
-                                         "open_files" };
+                                         "open_files", "read" };
     const struct kos_conf_node *member;
     p->name = kos_conf_name(group);
     p->isolate = true;
@@ -186,6 +207,7 @@ void policy_plugins_free(struct policy_manifest *m)
     for (size_t i = 0; i < m->plugin_count; i++) {
         free((void *)m->plugins[i].rights);
         free((void *)m->plugins[i].types);
+        free((void *)m->plugins[i].read);
         free((void *)m->plugins[i].maps);
     }
     free(m->plugins);
@@ -236,9 +258,10 @@ static json_t *maps_json(const struct kos_policy_plugin *p)
 
 json_t *policy_plugin_json(const struct kos_policy_plugin *p)
 {
-    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name", p->name, "module", p->module,
+    return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "name", p->name, "module", p->module,
                      "isolate", (int)p->isolate, "memory", (json_int_t)p->memory_bytes, "heartbeat",
-                     (json_int_t)p->heartbeat_ms, "open_files", (json_int_t)p->open_files, "rights",
+                     (json_int_t)p->heartbeat_ms, "open_files", (json_int_t)p->open_files, "read",
+                     words_json(p->read), "rights",
                      words_json(p->rights), "types", p->types ? words_json(p->types) : json_null(), "maps",
                      maps_json(p),
                      "settings", p->settings ? node_json(p->settings) : json_object());
