@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 struct fixture f;
+struct kos_cell_launcher *fixture_cells;
 
 /* ---- trust ---- */
 
@@ -324,7 +325,7 @@ void fixture_begin(const char *policy)
     free(file);
     ck_assert_msg(kos_policy_load(f.env, path, &f.policy, &f.error) == KOS_OK, "%s", f.error.text);
     char *secrets = kos_format("%s/keys/secrets", f.dir), *state = kos_format("%s/plugins", f.dir);
-    struct kos_hosting_options options = { .cell_program = fixture_cell(), .plugin_dir = m, .secrets_dir = secrets, .state_dir = state };
+    struct kos_hosting_options options = { .cell_program = fixture_cell(), .cells = fixture_cells, .plugin_dir = m, .secrets_dir = secrets, .state_dir = state };
     ck_assert_int_eq(
         kos_hosting_new(f.env, f.store, NULL, NULL, (struct kos_registry *)&f, &options, &f.hosting, &f.error), KOS_OK);
     free(secrets);

@@ -40,6 +40,7 @@ struct fixture {
     int stopped;
 };
 extern struct fixture f;
+extern struct kos_cell_launcher *fixture_cells;           /* for fixture_begin; NULL none */
 
 /* Instance directory and loop; the policy's text as one manifest, with %s for the directory of test modules, %b for
  * that of the build, %d for the instance's. */
