@@ -135,7 +135,7 @@ _kosctl()
             agent) words='add list remove' ;;
             task) words='send list show wait cancel' ;;
             policy) words='check explain reload' ;;
-            plugin) words='list info' ;;
+            plugin) words='list info reload' ;;
             message) words='sign verify' ;;
             esac
             COMPREPLY=($(compgen -W "${words}" -- "$cur"))
