@@ -48,6 +48,7 @@ struct test {
     const char *suite, *name, *what;
     const char *feature;                /* NULL: every plugin */
     void (*run)(struct conform *c);
+    int hostings;                       /* 0: all */
 };
 extern const struct test *const conform_suites[];   /* each ends with an empty one; NULL-terminated */
 
@@ -194,6 +195,7 @@ struct host {
     struct host *next;
     struct kos_backend *backend;
     struct kos_driver_strict strict;
+    struct { pid_t pid; int errors; bool begun, over; int32_t status; char text[508]; } cell;  /* cell.c */
     struct kos_conf *conf;
     char name[40];
     enum { HOST_NEW, HOST_RUNNING, HOST_STOPPING, HOST_QUIET, HOST_FINISHED } life;
@@ -241,6 +243,10 @@ uint64_t op_new(struct host *h, const char *what);
 const struct op *op_wait(struct host *h, uint64_t op);
 void release(struct host *h);
 void host_event(struct host *h);                    /* something came up */
+
+/* cell.c: init in a kos-cell; h->backend is NULL when there is none. */
+int32_t cell_new(struct host *h, const struct kos_driver_spec *spec, struct kos_error *ret_error);
+void cell_free(struct host *h);
 
 /* judge.c, judge_link.c, answer.c, answer_tx.c, open.c: the way up. */
 void judge_services(struct kos_services_ops *ops);

@@ -11,6 +11,7 @@ import sys
 
 SRC = os.environ.get("KOS_SRCDIR", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.environ.get("KOS_BUILDDIR", os.path.join(SRC, "build"))
+os.environ.setdefault("KOS_CELL", os.path.join(BUILD, "kos-cell"))
 TIMEOUT_S = "4"     # of a test: so that what never happens is waited for a fifth of it
 
 # (module, mutant, the sentence it breaks, the test that sees it)
@@ -125,6 +126,14 @@ MUTANTS = [
     ("service", "cancel", "http.cancel", "http/fetch"),
     ("service", "gone", "http.gone", "http/gone"),
 ]
+# What is to be seen within its process only: memory, descriptors, threads, what init was given. A cell that is silent, or
+# sends what no cell would, is cut off for that.
+HERE = {"newer", "signal", "umask", "cwd", "leak", "fd", "watch", "thread-left", "hang", "addresses"}
+# What only a cell sees.
+CELLS = [
+    ("plugin", "socket", "plugin.right", "handler/garbage"),
+    ("plugin", "flood", "abi.process", "handler/garbage"),
+]
 # Sentences without a mutant, and why.
 UNSEEN = {
     "abi.owner": "freeing what the host owns ends the process: mutant \"free\" is told abi.process",
@@ -154,8 +163,8 @@ def plain(header):
         return re.sub(r"\s+", " ", re.sub(r"\n\s*\*\s?", " \n", file.read()))
 
 
-def conform(module, mutant, test):
-    args = [os.path.join(BUILD, "kos-conform"), "--json"] + SETTINGS.get(module, [])
+def conform(module, mutant, test, hosting="process"):
+    args = [os.path.join(BUILD, "kos-conform"), "--json", "--hosting", hosting] + SETTINGS.get(module, [])
     if test:
         args += ["--timeout", TIMEOUT_S, "--suite", test.split("/")[0], "--test", test.split("/")[1]]
     args.append(os.path.join(BUILD, f"sdk/conform/mutants/{module}.so"))
@@ -167,9 +176,9 @@ def conform(module, mutant, test):
         return [], done
 
 
-def judged(entry):
+def judged(entry, hosting="process"):
     module, mutant, rule, test = entry
-    results, done = conform(module, mutant, test)
+    results, done = conform(module, mutant, test, hosting)
     broken = sorted({r["rule"] for r in results if r["outcome"] == "broke"})
     said = "; ".join(f"{r['suite']}/{r['test']}: {r['outcome']} {r.get('rule', '')} {r.get('seen', '')}" for r in results)
     return broken == [rule] and done.returncode == 1, said + done.stderr[-300:]
@@ -207,11 +216,14 @@ def main():
         report(seen != (name in UNSEEN), f"{name} has a mutant, or a reason why not", "it has neither or both")
     known = {name for name, _, _ in rules}
     report(len(rules) > 80 and all(m[2] in known for m in MUTANTS), "the catalogue was read whole", str(len(rules)))
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for module, (good, why) in zip(modules, pool.map(sound, modules)):
             report(good, f"{module} without a mutation conforms", why)
         for entry, (good, why) in zip(mutants, pool.map(judged, mutants)):
             report(good, f"{entry[0]} \"{entry[1]}\" breaks {entry[2]}", why)
+        cells = [m for m in mutants if m[1] not in HERE and m[3] != "plugin/manifest"] + CELLS
+        for entry, (good, why) in zip(cells, pool.map(lambda entry: judged(entry, "cell"), cells)):
+            report(good, f"in a cell: {entry[0]} \"{entry[1]}\" breaks {entry[2]}", why)
     print(f"1..{number}")
     return 1 if bad else 0
 

@@ -97,7 +97,8 @@ int32_t host_init(struct host *h, struct kos_error *ret_error)
                                     .description = c->module->description,
                                     .conf = h->conf,
                                     .strict = &h->strict };
-    rc = kos_driver_new(c->env, &spec, &h->services, &h->backend, ret_error);
+    rc = c->hosting == HOSTING_CELL ? cell_new(h, &spec, ret_error)
+                                    : kos_driver_new(c->env, &spec, &h->services, &h->backend, ret_error);
     free(directory);
     if (rc >= 0)
         h->life = HOST_RUNNING;
@@ -141,6 +142,8 @@ void host_stop(struct host *h)
 static void judge_threads(struct conform *c)
 {
     int now = 0;
+    if (c->hosting == HOSTING_CELL)
+        return; /* they end with it */
     for (const struct host *h = c->hosts; h; h = h->next)
         if (h->life != HOST_FINISHED && h->life != HOST_NEW)
             return;
@@ -162,6 +165,7 @@ void host_free(struct host *h)
     *at = h->next;
     if (h->backend)
         h->backend->ops->free(h->backend);
+    cell_free(h);
     kos_undefer(c->env, &h->flush);
     judge_free(h);
     kos_conf_values_free(h->conf);

@@ -103,10 +103,10 @@ static void settings_of_option(struct options *o, const struct module *module, c
 
 /* ---- which tests ---- */
 
-static bool wanted(const struct options *o, const struct module *module, const struct test *test)
+static bool wanted(const struct options *o, const struct module *module, const struct test *test, int hosting)
 {
     return (!o->suite || strcmp(o->suite, test->suite) == 0) && (!o->test || strcmp(o->test, test->name) == 0) &&
-        (!test->feature || module_offers(module, test->feature));
+        (!test->feature || module_offers(module, test->feature)) && (!test->hostings || test->hostings & hosting);
 }
 
 static void each_test(const struct options *o, const struct module *module, struct tally *tally)
@@ -114,7 +114,7 @@ static void each_test(const struct options *o, const struct module *module, stru
     for (int hosting = HOSTING_PROCESS; hosting <= HOSTING_CELL; hosting <<= 1)
         for (const struct test *const *suite = conform_suites; *suite; suite++)
             for (const struct test *test = *suite; test->name; test++) {
-                if (!(o->hostings & hosting) || !wanted(o, module, test))
+                if (!(o->hostings & hosting) || !wanted(o, module, test, hosting))
                     continue;
                 if (o->list)
                     printf("%s/%s: %s\n", test->suite, test->name, test->what);

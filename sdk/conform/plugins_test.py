@@ -10,6 +10,7 @@ import sys
 
 SRC = os.environ.get("KOS_SRCDIR", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.environ.get("KOS_BUILDDIR", os.path.join(SRC, "build"))
+os.environ.setdefault("KOS_CELL", os.path.join(BUILD, "kos-cell"))
 FILES = os.path.join(BUILD, "sdk/conform/mutants/files")
 # What a plugin cannot do without.
 OPTIONS = {
@@ -20,13 +21,14 @@ OPTIONS = {
     "lora": ["--settings", "device=/dev/kos-conform-none", "--settings", "region=eu868", "--settings",
              "frequency=868100000"],
     "bridge_web": ["--settings", "target=klp://node.conform"],
-    "nats": ["--settings", 'servers=["nats://127.0.0.1:1"]', "--settings", "tls=false"],
+    "nats": ["--settings", 'servers=["nats://127.0.0.1:1"]', "--settings", "tls=false", "--settings",
+             "deliver_timeout=1s"],
 }
 
 
 def conform(module):
     name = os.path.basename(module)[:-3]
-    args = [os.path.join(BUILD, "kos-conform"), "--json"] + OPTIONS.get(name, []) + [module]
+    args = [os.path.join(BUILD, "kos-conform"), "--json", "--hosting", "both"] + OPTIONS.get(name, []) + [module]
     done = subprocess.run(args, capture_output=True, text=True, timeout=600, check=False)
     try:
         return json.loads(done.stdout), done
@@ -39,14 +41,14 @@ def main():
     modules = sorted(glob.glob(os.path.join(BUILD, "plugins/*/*/.libs/*.so")) +
                      glob.glob(os.path.join(BUILD, "sdk/examples/.libs/*.so")))
     number, bad = 0, not modules
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for module, (results, done) in zip(modules, pool.map(conform, modules)):
             name = os.path.relpath(module, BUILD).replace("/.libs", "")
             for r in results:
                 number += 1
                 good = r["outcome"] != "broke"
                 bad += not good
-                print(f"{'ok' if good else 'not ok'} {number} - {name}: {r['suite']}/{r['test']}")
+                print(f"{'ok' if good else 'not ok'} {number} - {name}: {r['suite']}/{r['test']} ({r['hosting']})")
                 if not good:
                     print(f"# {r['rule']}, {r['header']}: {r['sentence']}\n# {r['seen']} (last call: {r['last_call']})")
                 elif r["outcome"] == "skipped":

@@ -177,7 +177,8 @@ void conform_run(const struct options *options, const struct module *module, con
     if (options->files)
         copy_files(options->files, c.directory);
     c.env = kos_loop_env(c.loop);
-    kos_loop_set_level(c.loop, KOS_LOG_WARNING);
+    /* A cell keeps to itself what is above the level. */
+    kos_loop_set_level(c.loop, hosting == HOSTING_CELL ? KOS_LOG_DEBUG : KOS_LOG_WARNING);
     c.timer = kos_timer_new(c.env, late, &c);
     c.turn_end.run = turned;
     c.turn_end.order = 100;

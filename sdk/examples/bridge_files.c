@@ -131,6 +131,12 @@ static void timer(void *self, uint64_t id)
 
 /* ---- life ---- */
 
+static bool type_ok(const char *type)
+{
+    return *type >= 'A' && *type <= 'Z' &&
+        strspn(type, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(type);
+}
+
 static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
                     struct kos_error *ret_error)
 {
@@ -139,6 +145,12 @@ static int32_t init(const struct kos_host *host, const struct kos_conf *conf, vo
                         "the file bridge needs a directory: the right \"files\" or the setting");
     /* NULL where bridges are not driven: then nothing is injected */
     const struct kos_bridge_host *events = host->feature(host, KOS_BRIDGE_HOST);
+    if (strncmp(kos_conf_text(conf, "target"), "klp://", 6) != 0)
+        return kos_fail(ret_error, KOS_E_CONFIG, "target is a klp:// address, not %.100s",
+                        kos_conf_text(conf, "target"));
+    if (!type_ok(kos_conf_text(conf, "type")))
+        return kos_fail(ret_error, KOS_E_CONFIG, "type is a message type such as BROADCAST_ANNOUNCE, not %.60s",
+                        kos_conf_text(conf, "type"));
     struct files *f = calloc(1, sizeof *f);
     if (!f)
         return kos_fail(ret_error, KOS_E_NOMEM, "there is no memory for the file bridge");

@@ -165,6 +165,10 @@ static const struct kos_setting *const settings[] = {
                                  .summary = "how often to look for new files" },
     NULL,
 };
+static const struct kos_right *const rights[] = {
+    &(const struct kos_right){ sizeof(struct kos_right), "files", "reads and writes the directory that the nodes share" },
+    NULL,
+};
 static const struct kos_feature *const features[] = {
     &(const struct kos_feature){ sizeof(struct kos_feature), KOS_DISCOVERY, &discovery },
     NULL,
@@ -178,6 +182,7 @@ KOS_EXPORT const struct kos_plugin kos_plugin_v1 = {
     .version = "1.0.0",
     .summary = "finds nodes by files in a shared directory",
     .settings = settings,
+    .rights = rights,
     .features = features,
     .init = init,
     .start = start,

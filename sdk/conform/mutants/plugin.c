@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <kos/control.h>
 
@@ -111,6 +112,10 @@ static void m_handle(void *self, uint64_t message, const struct kos_message *m)
         forever(NULL);
     if (is("exit"))
         exit(0);
+    if (is("socket"))
+        close(socket(AF_INET, SOCK_STREAM, 0));
+    for (int i = 0; is("flood") && i < 100000; i++)
+        l->real->log(l->real, KOS_ERROR, "again");
     if (is("crash"))
         raise(SIGSEGV);
     if (is("log") && m->payload.len < 400) {
