@@ -229,7 +229,10 @@ static void exited(void *arg, int32_t wait_status, uint64_t peak_bytes, const st
         return;
     }
     say_why(cell, wait_status, peak_bytes, error, why, sizeof why);
-    snprintf(cell->cause, sizeof cell->cause, "plugin %s %s", hosted->name, why);
+    if (cell->status < 0) /* init's own sentence names place and plugin */
+        snprintf(cell->cause, sizeof cell->cause, "%s", cell->cut);
+    else
+        snprintf(cell->cause, sizeof cell->cause, "plugin %s %s", hosted->name, why);
     cell->cause_ms = kos_now_ms(cell->env);
     if (!cell->loading)
         fell(cell);
@@ -306,7 +309,7 @@ static void begun(void *arg, int32_t status, const char *text)
     struct kos_cell *cell = arg;
     cell->status = status;
     if (status < 0) {
-        snprintf(cell->cut, sizeof cell->cut, "does not begin: %s", text);
+        snprintf(cell->cut, sizeof cell->cut, "%s", text);
         if (!cell->loading)
             end_process(cell);
     } else {
@@ -366,6 +369,7 @@ int32_t kos_cell_begin(struct kos_cell *cell, struct kos_error *ret_error)
                                           .conf = hosted->conf };
     const struct kos_remote_events events = { cell, begun, remote_ended };
     cell->begun = cell->killed = false;
+    cell->status = KOS_OK;
     cell->cut[0] = '\0';
     cell->line_len = 0;
     cell->denied = -1;
@@ -394,7 +398,7 @@ int32_t kos_cell_await(struct kos_cell *cell, struct kos_error *ret_error)
     if (cell->begun)
         return KOS_OK;
     if (cell->status < 0) /* its own words, which name place and plugin */
-        return kos_fail(ret_error, cell->status, "%s", cell->cut + strlen("does not begin: "));
+        return kos_fail(ret_error, cell->status, "%s", cell->cut);
     return kos_fail(ret_error, KOS_E_PLUGIN, "%s: %s", hosted->place, cell->cause);
 }
 

@@ -29,7 +29,8 @@ static void put(const char *name)
 static void again(void)
 {
     char *secrets = kos_format("%s/keys/secrets", f.dir), *state = kos_format("%s/plugins", f.dir);
-    struct kos_hosting_options options = { .plugin_dir = fixture_modules(),
+    struct kos_hosting_options options = { .cell_program = fixture_cell(),
+                                           .plugin_dir = fixture_modules(),
                                            .secrets_dir = secrets,
                                            .state_dir = state };
     fixture_stop();
