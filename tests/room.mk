@@ -15,6 +15,7 @@ EXTRA_PROGRAMS =
 include tests/bench/room.mk
 include tests/radio/room.mk
 include tests/bad/room.mk
+include tests/fuzz/room.mk
 
 # Of the tree itself: rooms, manuals, plugins.
 CHECKS = tests/rooms.py tests/man.py tests/plugins_test.sh

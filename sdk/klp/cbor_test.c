@@ -275,14 +275,15 @@ END_TEST
 START_TEST(second_spellings)
 {
     /* A known name as text; an id as text; a word as text; a time twice; a number nobody gave; an untagged run of other
-     * length; expires without created; a whole number as a float; beyond 2^53-1; an infinity; undefined. */
+     * length; expires without created; a whole number as a float; beyond 2^53-1; an infinity; undefined;
+     * U+0000. */
     static const char *const bad[] = {
         "a1626964" "01",
         "a101" "781a7a646871" "67627a337536657a687a757265726133356e76713271",
         "a100" "6c5441534b5f52455155455354",
         "a3071a0000000108" "02" "0901",
         "a11903e701", "a10142ffff", "a10901", "a106f93c00", "a1061b0020000000000000", "a106f97c00", "a106f7", "a106c001",
-        "80", "01", "a106c91863", "a107" "c6" "40", "a101" "c7" "42ffff",
+        "80", "01", "a106c91863", "a107" "c6" "40", "a101" "c7" "42ffff", "a106" "6100",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         uint8_t in[128], *json;

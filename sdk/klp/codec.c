@@ -227,7 +227,7 @@ int32_t klp_unbase58(struct kos_bytes text, uint8_t *ret_data, size_t cap, size_
         for (; carry; carry >>= 8)
             bytes[n++] = (uint8_t)carry;
     }
-    if (zeros + n > cap)
+    if (zeros + n > cap || zeros + n > KLP_BASE58_MAX)
         return KOS_E_LIMIT;
     memset(ret_data, 0, zeros);
     for (size_t j = 0; j < n; j++)

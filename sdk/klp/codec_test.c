@@ -113,7 +113,7 @@ END_TEST
 
 START_TEST(base58_bounds)
 {
-    uint8_t raw[KLP_BASE58_MAX + 1], back[KLP_BASE58_MAX];
+    uint8_t raw[KLP_BASE58_MAX + 1], back[KLP_BASE58_MAX], large[2 * KLP_BASE58_MAX];
     char text[2 * KLP_BASE58_MAX];
     size_t len;
     memset(raw, 0xff, sizeof raw);
@@ -127,6 +127,10 @@ START_TEST(base58_bounds)
     memset(text, 'z', sizeof text);
     ck_assert_int_eq(klp_unbase58(kos_bytes(text, 353), back, sizeof back, &len), KOS_E_LIMIT);
     ck_assert_int_eq(klp_unbase58(kos_bytes(text, sizeof text), back, sizeof back, &len), KOS_E_LIMIT);
+    /* Nothing that klp_base58() would not have written, whatever room there is. */
+    memset(text, '1', sizeof text);
+    ck_assert_int_eq(klp_unbase58(kos_bytes(text, KLP_BASE58_MAX), large, sizeof large, &len), 0);
+    ck_assert_int_eq(klp_unbase58(kos_bytes(text, KLP_BASE58_MAX + 1), large, sizeof large, &len), KOS_E_LIMIT);
 }
 END_TEST
 

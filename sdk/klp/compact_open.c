@@ -239,7 +239,7 @@ int32_t compact_decode(struct kos_bytes compact, uint8_t **ret_json, size_t *ret
     free(decoder.text);
     if (code < 0) {
         free(json);
-        return code == KOS_E_INVALID ? KOS_E_CANONICAL : code;
+        return code == KOS_E_LIMIT || code == KOS_E_NOMEM ? code : KOS_E_CANONICAL;
     }
     *ret_json = json;
     *ret_len = text.len;

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Both directions of a cell: frames as a plugin that took its cell over may send them up, and as a kosd that went wrong
+ * may send them down. A frame is done whole or not at all, and what is handed on can be read to its end. The first byte
+ * says which way; then a frame's head without its size, and its body.
+ */
+#include "fuzz.h"
+
+#include "driver/down.h"
+#include "driver/http_frame.h"
+#include "driver/up.h"
+
+
+static unsigned calls; /* of one run */
+
+static void text_ok(const char *text)
+{
+    if (text)
+        fuzz_touch(text, strlen(text) + 1);
+}
+
+static void bytes_ok(struct kos_bytes bytes)
+{
+    FUZZ_CHECK(bytes.data || !bytes.len);
+    fuzz_touch(bytes.data, bytes.len);
+}
+
+static void texts_ok(const char *const *texts)
+{
+    FUZZ_CHECK(texts);
+    for (; *texts; texts++)
+        text_ok(*texts);
+}
+
+static void http_ok(const struct kos_http_message *m)
+{
+    FUZZ_CHECK(m && m->size == sizeof *m && m->header_count <= KOS_HTTP_HEADERS_MAX);
+    text_ok(m->method);
+    text_ok(m->url);
+    text_ok(m->peer);
+    for (uint32_t i = 0; i < m->header_count; i++) {
+        FUZZ_CHECK(m->headers[i].name && m->headers[i].value);
+        text_ok(m->headers[i].name);
+        text_ok(m->headers[i].value);
+    }
+    bytes_ok(m->body);
+}
+
+static void draft_ok(const struct kos_draft *draft)
+{
+    text_ok(draft->type);
+    text_ok(draft->target);
+    text_ok(draft->trace);
+    bytes_ok(draft->payload);
+}
+
+static void message_ok(const struct kos_message *m)
+{
+    FUZZ_CHECK(m->type && m->source && m->target);
+    text_ok(m->type);
+    text_ok(m->source);
+    text_ok(m->target);
+    text_ok(m->trace);
+    text_ok(m->source_name);
+    bytes_ok(m->payload);
+}
+
+/* ---- up: what the host is asked ---- */
+
+#define UP struct kos_services *s
+#define DONE() ((void)s, (void)calls++)
+static void u_none(UP) { DONE(); }
+static void u_id(UP, uint64_t id) { (void)id; DONE(); }
+static void u_two(UP, uint64_t id, uint64_t value) { (void)id; (void)value; DONE(); }
+static void u_text(UP, const char *text) { FUZZ_CHECK(text); text_ok(text); DONE(); }
+static void u_text_op(UP, const char *text, uint64_t op) { (void)op; u_text(s, text); }
+static void u_log(UP, int32_t level, const char *text) { (void)level; u_text(s, text); }
+static void u_complete(UP, uint64_t op, int32_t status, struct kos_bytes result) { (void)op; (void)status; bytes_ok(result); DONE(); }
+static void u_state_get(UP, struct kos_bytes key, uint64_t op) { (void)op; bytes_ok(key); DONE(); }
+static void u_state_scan(UP, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op)
+{
+    (void)limit;
+    (void)op;
+    bytes_ok(prefix);
+    bytes_ok(from);
+    DONE();
+}
+static void u_text_bytes(UP, const char *text, struct kos_bytes bytes, uint64_t op) { (void)op; bytes_ok(bytes); u_text(s, text); }
+static void u_tx_put(UP, uint64_t tx, struct kos_bytes key, struct kos_bytes value) { (void)tx; bytes_ok(key); bytes_ok(value); DONE(); }
+static void u_id_bytes(UP, uint64_t id, struct kos_bytes bytes) { (void)id; bytes_ok(bytes); DONE(); }
+static void u_tx_send(UP, uint64_t tx, const struct kos_draft *draft) { (void)tx; draft_ok(draft); DONE(); }
+static void u_tx_verdict(UP, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+{
+    (void)tx;
+    (void)message;
+    (void)verdict;
+    (void)error;
+    (void)retry_ms;
+    text_ok(text);
+    DONE();
+}
+static void u_id_text(UP, uint64_t id, const char *text) { (void)id; u_text(s, text); }
+static void u_down(UP, uint64_t id, int32_t status, const char *text) { (void)id; (void)status; text_ok(text); DONE(); }
+static void u_link_up(UP, uint64_t link, uint64_t endpoint, const struct kos_link_info *info)
+{
+    (void)link;
+    (void)endpoint;
+    text_ok(info->local);
+    text_ok(info->remote);
+    DONE();
+}
+static void u_found(UP, uint64_t op, const uint8_t *id, struct kos_bytes record, const char *const *addresses, uint64_t ttl_ms)
+{
+    (void)op;
+    (void)ttl_ms;
+    if (id)
+        fuzz_touch(id, KOS_ID_BYTES);
+    bytes_ok(record);
+    texts_ok(addresses);
+    DONE();
+}
+static void u_lost(UP, const uint8_t *id) { fuzz_touch(id, KOS_ID_BYTES); DONE(); }
+static void u_inject(UP, const struct kos_foreign *foreign, uint64_t op)
+{
+    (void)op;
+    text_ok(foreign->origin);
+    text_ok(foreign->key);
+    text_ok(foreign->foreign_author);
+    bytes_ok(foreign->cursor);
+    draft_ok(&foreign->draft);
+    DONE();
+}
+static void u_reply(UP, uint64_t call, int32_t status, struct kos_bytes parameters, const char *text, int32_t continues)
+{
+    (void)call;
+    (void)status;
+    (void)continues;
+    bytes_ok(parameters);
+    text_ok(text);
+    DONE();
+}
+static void u_event(UP, const char *event, struct kos_bytes detail) { bytes_ok(detail); u_text(s, event); }
+static void u_run(UP, uint64_t run, const struct kos_run *r) { (void)run; text_ok(r->task); text_ok(r->source); bytes_ok(r->inputs); DONE(); }
+static void u_http_serve(UP, const char *prefix, uint64_t max, uint64_t op) { (void)max; (void)op; u_text(s, prefix); }
+static void u_http_respond(UP, uint64_t request, const struct kos_http_message *m) { (void)request; http_ok(m); DONE(); }
+static void u_http_fetch(UP, const struct kos_http_message *m, uint64_t max, uint64_t timeout, uint64_t op)
+{
+    (void)max;
+    (void)timeout;
+    (void)op;
+    http_ok(m);
+    DONE();
+}
+static void u_http_request(UP, uint64_t request, const char *prefix, const struct kos_http_message *m) { (void)request; http_ok(m); u_text(s, prefix); }
+static void u_http_response(UP, uint64_t op, int32_t status, const struct kos_http_message *m, const char *text)
+{
+    (void)op;
+    (void)status;
+    if (m)
+        http_ok(m);
+    text_ok(text);
+    DONE();
+}
+
+static const struct kos_services_ops up_ops = {
+    .broke = u_text, .quiet = u_none, .finished = u_none, .log = u_log, .complete = u_complete, .open = u_text_op, .open_cancel = u_id,
+    .state_get = u_state_get, .state_scan = u_state_scan, .secret_get = u_text_op, .secret_put = u_text_bytes, .sign = u_text_bytes,
+    .tx_begin = u_id, .tx_put = u_tx_put, .tx_delete = u_id_bytes, .tx_send = u_tx_send, .tx_verdict = u_tx_verdict, .tx_commit = u_two,
+    .tx_abort = u_id, .endpoint_up = u_id_text, .endpoint_down = u_down, .link_up = u_link_up, .link_received = u_id_bytes,
+    .link_credit = u_two, .link_down = u_down, .found = u_found, .lost = u_lost, .inject = u_inject, .reply = u_reply, .event = u_event,
+    .run = u_run, .run_credit = u_two, .run_cancel = u_id, .http_serve = u_http_serve, .http_respond = u_http_respond,
+    .http_fetch = u_http_fetch, .http_cancel = u_id, .http_request = u_http_request, .http_response = u_http_response,
+};
+
+/* ---- down: what a plugin is called with ---- */
+
+#define SELF void *s
+static void d_none(SELF) { DONE(); }
+static void d_completed(SELF, uint64_t op, int32_t status, struct kos_bytes result) { (void)op; (void)status; bytes_ok(result); DONE(); }
+static void d_opened(SELF, uint64_t op, int32_t status, int32_t fd, const char *text)
+{
+    (void)op;
+    (void)status;
+    (void)fd;
+    FUZZ_CHECK(text);
+    text_ok(text);
+    DONE();
+}
+static void d_id_text(SELF, uint64_t id, const char *text) { (void)id; FUZZ_CHECK(text); text_ok(text); DONE(); }
+static void d_id(SELF, uint64_t id) { (void)id; DONE(); }
+static void d_two(SELF, uint64_t id, uint64_t value) { (void)id; (void)value; DONE(); }
+static void d_send(SELF, uint64_t link, const struct kos_bytes *pieces, uint32_t count)
+{
+    (void)link;
+    for (uint32_t i = 0; i < count; i++)
+        bytes_ok(pieces[i]);
+    DONE();
+}
+static void d_link_close(SELF, uint64_t link, int32_t flush) { (void)link; (void)flush; DONE(); }
+static void d_handle(SELF, uint64_t message, const struct kos_message *m) { (void)message; message_ok(m); DONE(); }
+static void d_outcome(SELF, uint64_t message, const struct kos_outcome *o) { (void)message; text_ok(o->type); text_ok(o->text); DONE(); }
+static void d_call(SELF, uint64_t call, const char *method, struct kos_bytes parameters, uint32_t flags)
+{
+    (void)call;
+    (void)flags;
+    FUZZ_CHECK(method);
+    text_ok(method);
+    bytes_ok(parameters);
+    DONE();
+}
+static void d_output(SELF, uint64_t run, int32_t kind, struct kos_bytes bytes) { (void)run; (void)kind; bytes_ok(bytes); DONE(); }
+static void d_ended(SELF, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t *audit)
+{
+    (void)run;
+    (void)status;
+    (void)retry;
+    bytes_ok(result);
+    text_ok(text);
+    fuzz_touch(audit, 32);
+    DONE();
+}
+static void d_announce(SELF, uint64_t op, struct kos_bytes record, const char *const *addresses) { (void)op; bytes_ok(record); texts_ok(addresses); DONE(); }
+static void d_find(SELF, uint64_t op, const struct kos_find *what) { (void)op; text_ok(what->text); DONE(); }
+static void d_deliver(SELF, uint64_t op, const struct kos_message *m, const char *destination) { (void)op; message_ok(m); text_ok(destination); DONE(); }
+static void d_resume(SELF, const char *origin, struct kos_bytes cursor) { text_ok(origin); bytes_ok(cursor); DONE(); }
+static void d_vector_open(SELF, uint64_t op, uint64_t collection, const char *name, const struct kos_space *space)
+{
+    (void)op;
+    (void)collection;
+    FUZZ_CHECK(space->size >= sizeof *space);
+    text_ok(name);
+    DONE();
+}
+static void d_upsert(SELF, uint64_t op, uint64_t collection, const struct kos_item *const *items, uint32_t count)
+{
+    (void)op;
+    (void)collection;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes_ok(items[i]->id);
+        bytes_ok(items[i]->metadata);
+        if (items[i]->vector)
+            fuzz_touch(items[i]->vector, sizeof(float));
+    }
+    DONE();
+}
+static void d_get(SELF, uint64_t op, uint64_t collection, struct kos_bytes id) { (void)op; (void)collection; bytes_ok(id); DONE(); }
+static void d_remove(SELF, uint64_t op, uint64_t collection, struct kos_bytes id, uint64_t version)
+{
+    (void)version;
+    d_get(s, op, collection, id);
+}
+static void d_query(SELF, uint64_t op, uint64_t collection, const struct kos_query *query)
+{
+    (void)op;
+    (void)collection;
+    bytes_ok(query->filter);
+    if (query->vector)
+        fuzz_touch(query->vector, sizeof(float));
+    DONE();
+}
+static void d_range(SELF, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32])
+{
+    (void)op;
+    (void)collection;
+    fuzz_touch(from, 32);
+    fuzz_touch(to, 32);
+    DONE();
+}
+static void d_scan(SELF, uint64_t op, uint64_t collection, const uint8_t from[32], const uint8_t to[32], uint32_t limit)
+{
+    (void)limit;
+    d_range(s, op, collection, from, to);
+}
+static void d_snapshot(SELF, uint64_t op, uint64_t collection, const char *directory) { (void)collection; d_id_text(s, op, directory); }
+static void d_http_request(SELF, uint64_t request, const struct kos_http_message *m) { (void)request; http_ok(m); DONE(); }
+static void d_http_response(SELF, uint64_t op, int32_t status, const struct kos_http_message *m, const char *text)
+{
+    u_http_response(s, op, status, m, text);
+}
+static void d_serve(SELF, uint64_t op, const char *prefix, uint64_t max) { (void)max; d_id_text(s, op, prefix); }
+static void d_unserve(SELF, const char *prefix) { d_id_text(s, 0, prefix); }
+static void d_fetch(SELF, uint64_t op, const struct kos_http_message *m, uint64_t max, uint64_t timeout) { u_http_fetch(s, m, max, timeout, op); }
+
+static void tables_of(struct kos_tables *t)
+{
+    memset(t, 0, sizeof *t);
+    t->plugin = (struct kos_plugin){ .size = sizeof t->plugin, .start = d_none, .stop = d_none, .completed = d_completed, .opened = d_opened };
+    t->transport = (struct kos_transport){ .listen = d_id_text, .endpoint_close = d_id, .dial = d_id_text, .send = d_send,
+                                           .link_credit = d_two, .link_close = d_link_close };
+    t->discovery = (struct kos_discovery){ .announce = d_announce, .withdraw = d_id, .find = d_find, .find_cancel = d_id };
+    t->bridge = (struct kos_bridge){ .deliver = d_deliver, .resume = d_resume };
+    t->handler = (struct kos_handler){ .handle = d_handle, .outcome = d_outcome };
+    t->vector = (struct kos_vector){ .open = d_vector_open, .close = d_two, .upsert = d_upsert, .get = d_get, .remove = d_remove,
+                                     .query = d_query, .scan = d_scan, .fingerprint = d_range, .snapshot = d_snapshot, .stats = d_two,
+                                     .drop = d_two };
+    t->control = (struct kos_control){ .call = d_call, .hangup = d_id };
+    t->agents = (struct kos_agents_user){ .output = d_output, .ended = d_ended };
+    t->http = (struct kos_http_user){ .request = d_http_request, .response = d_http_response };
+    t->http_service = (struct kos_http_service){ .serve = d_serve, .unserve = d_unserve, .respond = d_http_request, .fetch = d_fetch,
+                                                 .cancel = d_id };
+}
+
+/* ---- frames ---- */
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz_input in = fuzz_input(data, size);
+    uint8_t way = fuzz_u8(&in);
+    uint16_t kind = fuzz_u16(&in);
+    size_t body = in.left & ~(size_t)7;
+    struct kos_frame *frame = kos_frame_blank(sizeof frame->head + body);
+    FUZZ_CHECK(frame);
+    frame->head = (struct kos_frame_head){ .size = (uint32_t)(sizeof frame->head + body), .kind = kind, .id = 7 };
+    if (body)
+        memcpy(frame->body, in.at, body);
+    calls = 0;
+    int32_t result;
+    if (way & 1) {
+        struct kos_services services = { &up_ops };
+        result = kos_up_run(frame, &services);
+        FUZZ_CHECK(result == KOS_OK || result == KOS_E_INVALID);
+    } else {
+        struct kos_tables tables;
+        const char *missing = NULL;
+        tables_of(&tables);
+        tables.newer = way & 2;
+        result = kos_down_run(&tables, NULL, frame, &missing);
+        FUZZ_CHECK(result == KOS_OK || result == KOS_E_INVALID);
+        FUZZ_CHECK(kos_down_name(kind));
+    }
+    FUZZ_CHECK(calls == (result == KOS_OK));
+    kos_frame_free(frame);
+    return 0;
+}
+
+/* ---- seeds: one of each kind, by the encoders ---- */
+
+static struct seeding { fuzz_put *put; void *arg; } seeding;
+
+static void push(struct kos_frame *frame, uint8_t way)
+{
+    static struct fuzz_out out;
+    out.len = 0;
+    fuzz_add_u8(&out, way);
+    fuzz_add_u16(&out, frame->head.kind);
+    fuzz_add(&out, frame->body, frame->head.size - sizeof frame->head);
+    seeding.put(seeding.arg, kos_bytes(out.data, out.len));
+    kos_frame_free(frame);
+}
+
+static void push_up(struct kos_up *up, struct kos_frame *frame)
+{
+    (void)up;
+    push(frame, 1);
+}
+
+static void push_down(struct kos_down *down, struct kos_frame *frame)
+{
+    (void)down;
+    push(frame, 2);
+}
+
+static const struct kos_http_header headers[] = { { "host", "a" }, { "x", "" } };
+static const struct kos_http_message page = { .size = sizeof page, .status = 200, .method = "GET", .url = "/a?b", .headers = headers,
+                                              .header_count = 2, .body = { (const uint8_t *)"body", 4 }, .peer = "127.0.0.1:1" };
+static const char *const two_texts[] = { "tcp://a:1", "tcp://b:2", NULL };
+
+static void seed_up(struct kos_services *s, const struct kos_services_ops *o)
+{
+    const struct kos_bytes some = kos_bytes_str("some bytes");
+    const uint8_t id[KOS_ID_BYTES] = { 1, 2 };
+    struct kos_draft draft = { .size = sizeof draft, .type = "TASK_REQUEST", .target = "klp://node.a", .payload = kos_bytes_str("{}") };
+    struct kos_foreign foreign = { .size = sizeof foreign, .origin = "nats:A", .key = "1", .cursor = some, .draft = draft };
+    struct kos_link_info info = { .size = sizeof info, .local = "tcp://a:1", .remote = "tcp://b:2" };
+    struct kos_run run = { .size = sizeof run, .task = "t", .source = "klp://node.a", .inputs = kos_bytes_str("[]") };
+    o->broke(s, "did not");
+    o->quiet(s);
+    o->log(s, 4, "text");
+    o->complete(s, 1, 0, some);
+    o->open(s, "tcp://a:1", 2);
+    o->state_get(s, some, 3);
+    o->state_scan(s, some, some, 5, 4);
+    o->secret_put(s, "name", some, 5);
+    o->sign(s, "node", some, 6);
+    o->tx_begin(s, 1);
+    o->tx_put(s, 1, some, some);
+    o->tx_send(s, 1, &draft);
+    o->tx_verdict(s, 1, 2, KOS_REJECT, KOS_E_BUSY, "later", 100);
+    o->tx_commit(s, 1, 9);
+    o->endpoint_up(s, 2, "tcp://a:1");
+    o->link_up(s, 3, 2, &info);
+    o->link_received(s, 3, some);
+    o->link_down(s, 3, KOS_E_CLOSED, "gone");
+    o->found(s, 0, id, some, two_texts, 1000);
+    o->lost(s, id);
+    o->inject(s, &foreign, 4);
+    o->reply(s, 5, 0, kos_bytes_str("{}"), "", 0);
+    o->event(s, "word", kos_bytes_str("{}"));
+    o->run(s, 6, &run);
+    o->http_serve(s, "/a", 100, 7);
+    o->http_respond(s, 8, &page);
+    o->http_fetch(s, &page, 100, 1000, 9);
+    o->http_request(s, 9, "/a", &page);
+    o->http_response(s, 9, 0, &page, "");
+}
+
+static void seed_down(struct kos_backend *b, const struct kos_backend_ops *o)
+{
+    const struct kos_bytes some = kos_bytes_str("some bytes");
+    const uint8_t digest[32] = { 1, 2 };
+    const float vector[3] = { 1, 2, 3 };
+    struct kos_message m = { .size = sizeof m, .type = "TASK_REQUEST", .source = "klp://node.a", .target = "klp://node.b", .trace = "",
+                             .source_name = "a", .payload = kos_bytes_str("{}") };
+    struct kos_outcome outcome = { .size = sizeof outcome, .type = "TASK_REQUEST", .text = "" };
+    struct kos_find find = { .size = sizeof find, .kind = KOS_FIND_NAME, .text = "a", .limit = 3 };
+    struct kos_space space = { .size = sizeof space, .dimension = 3, .metric = KOS_METRIC_L2 };
+    struct kos_item item = { .size = sizeof item, .id = some, .vector = vector, .metadata = kos_bytes_str("{}") };
+    const struct kos_item *items[] = { &item, &item };
+    struct kos_query query = { .size = sizeof query, .k = 3, .vector = vector };
+    o->completed(b, 1, 0, some, false);
+    o->listen(b, 2, "tcp://a:1");
+    o->send(b, 4, &some, 1);
+    o->link_credit(b, 4, 100);
+    o->link_close(b, 4, true);
+    o->handle(b, 5, &m);
+    o->outcome(b, 6, &outcome);
+    o->call(b, 7, "Method", kos_bytes_str("{}"), 1);
+    o->output(b, 8, 1, some);
+    o->ended(b, 8, 0, kos_bytes_str("{}"), "", 0, digest);
+    o->announce(b, 9, some, two_texts);
+    o->find(b, 10, &find);
+    o->deliver(b, 11, &m, "there");
+    o->resume(b, "nats:A", some);
+    o->vector_open(b, 12, 1, "c", &space);
+    o->vector_upsert(b, 13, 1, items, 2, 3);
+    o->vector_get(b, 14, 1, some);
+    o->vector_remove(b, 15, 1, some, 3);
+    o->vector_query(b, 16, 1, &query, 3);
+    o->vector_scan(b, 17, 1, digest, digest, 4);
+    o->vector_fingerprint(b, 18, 1, digest, digest);
+    o->vector_snapshot(b, 19, 1, "/dir");
+    o->vector_stats(b, 20, 1);
+    o->http_request(b, 21, &page);
+    o->http_response(b, 22, 0, &page, "");
+    o->http_serve(b, 23, "/a", 100);
+    o->http_unserve(b, "/a");
+    o->http_fetch(b, 24, &page, 100, 1000);
+}
+
+void fuzz_seeds(fuzz_put *put, void *arg)
+{
+    struct kos_services_ops services_ops = { 0 };
+    struct kos_backend_ops backend_ops = { 0 };
+    struct kos_up up = { .services = { &services_ops }, .push = push_up };
+    struct kos_down down = { .backend = { &backend_ops }, .push = push_down };
+    seeding = (struct seeding){ put, arg };
+    kos_up_ops(&services_ops);
+    kos_down_ops(&backend_ops);
+    seed_up(&up.services, &services_ops);
+    seed_down(&down.backend, &backend_ops);
+}
