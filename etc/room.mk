@@ -4,14 +4,14 @@ pkgconfig_DATA = etc/kos-sdk.pc etc/klp.pc
 policydir = $(pkgdatadir)/policy.d
 dist_policy_DATA = etc/policy.d/default.klp-policy
 
-EXTRA_DIST += etc/kosd.service.in etc/kos.sysusers.in etc/kos.tmpfiles.in etc/kosctl.bash etc/kos-new.bash
-bashcompletion_DATA = etc/bash/kosctl etc/bash/kos-new
+EXTRA_DIST += etc/kosd.service.in etc/kos.sysusers.in etc/kos.tmpfiles.in etc/kosctl.bash etc/kos-new.bash etc/kos-conform.bash
+bashcompletion_DATA = etc/bash/kosctl etc/bash/kos-new etc/bash/kos-conform
 if SYSTEMD
 systemdsystemunit_DATA = etc/kosd.service
 sysusers_DATA = etc/sysusers.d/kos.conf
 tmpfiles_DATA = etc/tmpfiles.d/kos.conf
 endif
-CLEANFILES += etc/kosd.service etc/sysusers.d/kos.conf etc/tmpfiles.d/kos.conf etc/bash/kosctl etc/bash/kos-new
+CLEANFILES += etc/kosd.service etc/sysusers.d/kos.conf etc/tmpfiles.d/kos.conf etc/bash/kosctl etc/bash/kos-new etc/bash/kos-conform
 
 # Directories are known to make alone. systemd makes those of /var and /etc itself; of another prefix tmpfiles does.
 etc_sed = $(AM_V_GEN)$(MKDIR_P) $(@D) && \
@@ -31,6 +31,8 @@ etc/bash/kosctl: etc/kosctl.bash
 	$(AM_V_GEN)$(MKDIR_P) etc/bash && cp $(srcdir)/etc/kosctl.bash $@.tmp && mv $@.tmp $@
 etc/bash/kos-new: etc/kos-new.bash
 	$(AM_V_GEN)$(MKDIR_P) etc/bash && cp $(srcdir)/etc/kos-new.bash $@.tmp && mv $@.tmp $@
+etc/bash/kos-conform: etc/kos-conform.bash
+	$(AM_V_GEN)$(MKDIR_P) etc/bash && cp $(srcdir)/etc/kos-conform.bash $@.tmp && mv $@.tmp $@
 
 # Directories of our own go with the last file in them.
 uninstall-hook:

@@ -163,7 +163,8 @@ static void tx_verdict(struct kos_services *services, uint64_t id, uint64_t hand
     if (verdict < KOS_ACCEPT || verdict > KOS_DEFER)
         broke(h->c, RULE_HANDLER_ANSWER, "tx_verdict gives the verdict %d", (int)verdict);
     if (verdict == KOS_REJECT && (error >= 0 || !text || !*text))
-        broke(h->c, RULE_PLUGIN_ERROR, "a message was rejected %s", error >= 0 ? "without an error" : "without a sentence");
+        broke(h->c, RULE_PLUGIN_ERROR, "a message was rejected %s",
+              error >= 0 ? "without an error" : "without a sentence");
     if (m->outcome && verdict == KOS_REJECT)
         broke(h->c, RULE_HANDLER_OUTCOME, "an outcome was given the verdict %d", (int)verdict);
     if (text)

@@ -98,7 +98,8 @@ static void cell_ended(void *arg, const char *cause)
     const char *denied = strstr(errors, "kos-cell: denied ");
     if (WIFEXITED(status) && WEXITSTATUS(status) == DENIED_STATUS && denied) {
         char *call = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, atoi(denied + strlen("kos-cell: denied ")));
-        broke(c, RULE_PLUGIN_RIGHT, "it made the system call %s, which a cell with its rights may not", call ? call : "?");
+        broke(c, RULE_PLUGIN_RIGHT, "it made the system call %s, which a cell with its rights may not",
+              call ? call : "?");
     }
     if (WIFEXITED(status) && (WEXITSTATUS(status) == 127 || WEXITSTATUS(status) == 2)) {
         fprintf(stderr, "kos-conform: no cell: %s\n", errors);
@@ -133,7 +134,8 @@ int32_t cell_new(struct host *h, const struct kos_driver_spec *spec, struct kos_
     close(channel[1]);
     close(errors[1]);
     h->cell.errors = errors[0];
-    int32_t rc = kos_remote_new(h->c->env, channel[0], spec, HEARTBEAT_MS, &h->services, &events, &h->backend, ret_error);
+    int32_t rc = kos_remote_new(h->c->env, channel[0], spec, HEARTBEAT_MS, &h->services, &events, &h->backend,
+                                ret_error);
     if (rc < 0)
         return rc;
     struct kos_frame *agents = kos_frame_new(KOS_CELL_AGENTS, 0, 0);

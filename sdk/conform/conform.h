@@ -260,7 +260,8 @@ void judge_draft(struct host *h, const struct kos_draft *draft, bool foreign);
 struct pair **pair_at(struct pair **list, struct kos_bytes key);   /* the first that is not before it */
 void pair_put(struct pair **list, struct kos_bytes key, struct kos_bytes value);
 void pair_remove(struct pair **list, struct kos_bytes key);
-void judge_kept(struct host *h, const char *where, struct kos_bytes bytes);   /* that it looks at no memory that is gone */
+/* That the plugin looks at no memory that is gone. */
+void judge_kept(struct host *h, const char *where, struct kos_bytes bytes);
 void judge_text(struct host *h, const char *where, const char *text);
 void link_services(struct kos_services_ops *ops);
 void answer_services(struct kos_services_ops *ops);

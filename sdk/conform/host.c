@@ -31,7 +31,8 @@ static char *replaced(const char *text, const char *directory)
     char *out = kos_strdup("");
     for (const char *at = text, *mark;; at = mark + 5) {
         mark = strstr(at, "{dir}");
-        char *longer = kos_format("%s%.*s%s", out, mark ? (int)(mark - at) : (int)strlen(at), at, mark ? directory : "");
+        char *longer = kos_format("%s%.*s%s", out, mark ? (int)(mark - at) : (int)strlen(at), at,
+                                  mark ? directory : "");
         free(out);
         out = longer;
         if (!mark)

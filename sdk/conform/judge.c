@@ -73,7 +73,8 @@ static bool s_gives(struct kos_services *services, const char *feature)
     return false;
 }
 
-/* 0xdd: what a call passed, after the call (driver.h, strict); 0xa5, 0x5a: memory freed, and taken again (main.c, tune). */
+/* 0xdd: what a call passed, after the call (driver.h, strict); 0xa5, 0x5a: memory freed, and taken again (main.c,
+ * tune). */
 void judge_kept(struct host *h, const char *where, struct kos_bytes bytes)
 {
     size_t run = 0;

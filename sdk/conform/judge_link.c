@@ -134,7 +134,8 @@ static void judge_datagram(struct host *h, struct link *l, struct kos_bytes byte
     if (l->flags & KOS_LINK_ORDERED && l->datagrams > 0 && number <= l->last_number)
         broke(h->c, RULE_LINK_RELIABLE, "link %llu is ordered and delivered datagram %u after %u",
               (unsigned long long)l->id, number, l->last_number);
-    if (l->flags & KOS_LINK_RELIABLE && l->flags & KOS_LINK_ORDERED && number != (l->datagrams ? l->last_number + 1 : 0))
+    if (l->flags & KOS_LINK_RELIABLE && l->flags & KOS_LINK_ORDERED &&
+        number != (l->datagrams ? l->last_number + 1 : 0))
         broke(h->c, RULE_LINK_RELIABLE, "link %llu is reliable and left out datagram %u", (unsigned long long)l->id,
               l->datagrams ? l->last_number + 1 : 0);
     l->last_number = number;

@@ -166,7 +166,8 @@ static void s_open(struct kos_services *services, const char *what, uint64_t op)
         bool dials = strcmp(known[i].scheme, "udp://") == 0 && strlen(what) > 2 &&
             strcmp(what + strlen(what) - 2, ":0") == 0 && module_asks(h->c->module, "connect");
         if (!module_asks(h->c->module, known[i].right) && !dials)
-            broke(h->c, RULE_PLUGIN_RIGHT, "open(\"%.100s\") needs the right \"%s\", which is not among those it asks for",
+            broke(h->c, RULE_PLUGIN_RIGHT,
+                  "open(\"%.100s\") needs the right \"%s\", which is not among those it asks for",
                   what, known[i].right);
         if (h->refuse.open)
             host_answer_opened(h, op, h->refuse.open, -1, "this host refuses it, to see what follows");

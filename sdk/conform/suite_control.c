@@ -159,7 +159,8 @@ static void test_requests(struct conform *c)
         struct request *r = ask(h, methods[i / 5], h->prefix, bodies[i % 5]);
         WAIT(c, soon(c), r->answered);
         if (!r->answered)
-            broke(c, RULE_HTTP_RESPOND, "%s %s was not answered within %d s", methods[i / 5], h->prefix, (int)(soon(c) / 1000));
+            broke(c, RULE_HTTP_RESPOND, "%s %s was not answered within %d s", methods[i / 5], h->prefix,
+                  (int)(soon(c) / 1000));
     }
     host_end(h);
 }

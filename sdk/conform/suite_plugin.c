@@ -224,7 +224,8 @@ static void test_texts(struct conform *c)
                                          "://", "../../..", "{}", "[", "\"" };
     size_t count = 0;
     for (const struct kos_setting *const *s = c->module->schema; *s; s++)
-        for (size_t i = 0; (*s)->type == KOS_SETTING_STRING && !(*s)->choices && i < sizeof texts / sizeof *texts; i++) {
+        for (size_t i = 0;
+             (*s)->type == KOS_SETTING_STRING && !(*s)->choices && i < sizeof texts / sizeof *texts; i++) {
             struct host *h = host_new(c);
             struct kos_error error = { 0 };
             if (((*s)->min || (*s)->max) &&

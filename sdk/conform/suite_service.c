@@ -26,7 +26,7 @@ static void client_ready(void *arg, int32_t events)
     ssize_t n;
     (void)events;
     while ((n = read(client->fd, block, sizeof block)) > 0) {
-        size_t keep = (size_t)n < sizeof client->text - 1 - client->len ? (size_t)n : sizeof client->text - 1 - client->len;
+        size_t room = sizeof client->text - 1 - client->len, keep = (size_t)n < room ? (size_t)n : room;
         memcpy(client->text + client->len, block, keep);
         client->len += keep;
     }
@@ -137,7 +137,8 @@ static uint64_t serve(struct host *h, const char *prefix, uint64_t body_max)
 static uint64_t fetch(struct host *h, const char *url, uint64_t body_max, uint64_t timeout_ms)
 {
     static const struct kos_http_header headers[] = { { "accept", "*/*" }, { "x-conform", "1" } };
-    struct kos_http_message m = { .size = sizeof m, .method = "GET", .url = url, .headers = headers, .header_count = 2 };
+    struct kos_http_message m = { .size = sizeof m, .method = "GET", .url = url, .headers = headers,
+                                  .header_count = 2 };
     uint64_t op = op_new(h, "fetch");
     h->backend->ops->http_fetch(h->backend, op, &m, body_max, timeout_ms);
     return op;
@@ -193,7 +194,8 @@ static struct request *request_of(struct host *h, const char *text, struct clien
     WAIT(h->c, soon(h->c), waiting(h) || (*ret_client)->over);
     struct request *r = waiting(h);
     if (!r)
-        broke(h->c, RULE_HTTP_PREFIX, "a request below a served prefix was not handed over: %.60s", (*ret_client)->text);
+        broke(h->c, RULE_HTTP_PREFIX, "a request below a served prefix was not handed over: %.60s",
+              (*ret_client)->text);
     return r;
 }
 
@@ -223,7 +225,8 @@ static void test_requests(struct conform *c)
 static void test_large(struct conform *c)
 {
     struct host *h = begin_serving(c);
-    char *text = kos_format("POST /a/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1001\r\n\r\n%1001s", "x");
+    char *text = kos_format("POST /a/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1001\r\n\r\n%1001s",
+                            "x");
     struct client *client = client_new(h, text);
     WAIT(c, soon(c), client->len > 12 || client->over);
     if (waiting(h) || !strstr(client->text, " 413"))

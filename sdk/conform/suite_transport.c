@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Transports: endpoints and links, credits both ways, ends. What comes up is judged in judge_link.c; here it is caused. */
+ * Transports: endpoints and links, credits both ways, ends. What comes up is judged in judge_link.c; here it is
+ * caused. */
 #include <stdlib.h>
 
 #include "conform.h"
@@ -39,7 +40,8 @@ static struct endpoint *listen_on(struct host *h, const char *address)
     h->backend->ops->listen(h->backend, e->id, address);
     WAIT(h->c, 2 * soon(h->c), e->side != ASKED || !living(h));
     if (e->side == ASKED && living(h))
-        broke(h->c, RULE_LINK_LISTEN, "listen(\"%.100s\") was answered neither by endpoint_up nor by endpoint_down within "
+        broke(h->c, RULE_LINK_LISTEN,
+              "listen(\"%.100s\") was answered neither by endpoint_up nor by endpoint_down within "
               "%d s", address, (int)(2 * soon(h->c) / 1000));
     return e;
 }
@@ -225,7 +227,8 @@ static void test_listen(struct conform *c)
     h->backend->ops->endpoint_close(h->backend, e->id);
     WAIT(c, soon(c), e->side == DOWN);
     if (e->side != DOWN)
-        broke(c, RULE_LINK_ENDPOINT, "endpoint_close was not answered by endpoint_down within %d s", (int)(soon(c) / 1000));
+        broke(c, RULE_LINK_ENDPOINT, "endpoint_close was not answered by endpoint_down within %d s",
+              (int)(soon(c) / 1000));
     h->backend->ops->endpoint_close(h->backend, e->id); /* crossed */
     settle(c);
     host_end(h);
@@ -269,7 +272,8 @@ static void test_nowhere(struct conform *c)
     h->backend->ops->dial(h->backend, l->id, e->address);
     WAIT(c, 3 * soon(c), l->side != ASKED);
     if (l->side == ASKED)
-        broke(c, RULE_LINK_DIAL, "a dial to where nobody listens was not answered within %d s", (int)(3 * soon(c) / 1000));
+        broke(c, RULE_LINK_DIAL, "a dial to where nobody listens was not answered within %d s",
+              (int)(3 * soon(c) / 1000));
     /* Given up by the host while it is under way. */
     l = link_at(h, link_new(h));
     h->backend->ops->dial(h->backend, l->id, e->address);

@@ -100,7 +100,8 @@ static void get_ok(struct host *h, uint64_t collection, const struct model *mode
     if (!op)
         return;
     if (op->status < 0)
-        broke(h->c, item->flags & 1 ? RULE_VECTOR_TOMBSTONE : RULE_VECTOR_GET, "get of %s that is there completed with %s",
+        broke(h->c, item->flags & 1 ? RULE_VECTOR_TOMBSTONE : RULE_VECTOR_GET,
+              "get of %s that is there completed with %s",
               item->flags & 1 ? "a tombstone" : "an item", kos_error_name(op->status));
     kos_buf_init(&out, 1 << 20);
     model_put_item(model, item, &out);
@@ -136,7 +137,8 @@ static void scan_ok(struct host *h, uint64_t collection, const struct model *mod
     kos_buf_init(&out, 8 << 20);
     model_scan(model, from, to, limit, &out);
     if (done->status < 0 || !kos_bytes_eq(kos_buf_bytes(&out), kos_bytes(done->result, done->len)))
-        broke(h->c, RULE_VECTOR_SCAN, "scan with limit %u completed with %s and %zu bytes that are not the %zu expected",
+        broke(h->c, RULE_VECTOR_SCAN,
+              "scan with limit %u completed with %s and %zu bytes that are not the %zu expected",
               limit, kos_error_name(done->status), done->len, out.len);
     kos_buf_fini(&out);
 }
@@ -152,7 +154,8 @@ static void fingerprint_ok(struct host *h, uint64_t collection, const struct mod
         return;
     model_fingerprint(model, from, to, expected);
     if (done->status < 0 || done->len != sizeof expected || memcmp(done->result, expected, sizeof expected) != 0)
-        broke(h->c, RULE_VECTOR_FINGERPRINT, "fingerprint completed with %s and %zu bytes that are not those of the %zu "
+        broke(h->c, RULE_VECTOR_FINGERPRINT,
+              "fingerprint completed with %s and %zu bytes that are not those of the %zu "
               "items there", kos_error_name(done->status), done->len, model->count);
 }
 
@@ -204,7 +207,8 @@ static void judge_query(struct host *h, struct model *model, const float *vector
         hits += distance <= worst || near_enough(distance, worst);
     }
     if (step < 0 || count > k)
-        broke(h->c, RULE_VECTOR_QUERY, "query gave %u pairs for a k of %u%s", count, k, step < 0 ? ", and bytes behind" : "");
+        broke(h->c, RULE_VECTOR_QUERY, "query gave %u pairs for a k of %u%s", count, k,
+              step < 0 ? ", and bytes behind" : "");
     /* Backends may be approximate; one that misses a tenth of so few is broken. */
     if (hits * 10 < expected * 9)
         broke(h->c, *filter ? RULE_VECTOR_FILTER : RULE_VECTOR_QUERY, "query gave %u of the %u nearest items", hits,
@@ -281,7 +285,8 @@ static void work(struct host *h, uint64_t collection, struct model *model, int s
                 uint64_t version = item->version + draw(c, 2);
                 int32_t rc = remove_as(h, collection, kos_bytes(item->id, item->id_len), version);
                 if (living(h) && rc != (version > item->version ? KOS_OK : KOS_E_STALE))
-                    broke(c, RULE_VECTOR_REMOVE, "remove with version %llu of an item of version %llu completed with %s",
+                    broke(c, RULE_VECTOR_REMOVE,
+                          "remove with version %llu of an item of version %llu completed with %s",
                           (unsigned long long)version, (unsigned long long)item->version, kos_error_name(rc));
                 if (version > item->version)
                     model_remove(model, item);
@@ -417,7 +422,8 @@ static void test_drop(struct conform *c)
     if (again && again->len == sizeof count)
         memcpy(&count, again->result, sizeof count);
     if (!again || again->status < 0 || count != 0)
-        broke(c, RULE_VECTOR_DROP, "a collection that was dropped opens with %llu items (%s)", (unsigned long long)count,
+        broke(c, RULE_VECTOR_DROP, "a collection that was dropped opens with %llu items (%s)",
+              (unsigned long long)count,
               kos_error_name(again ? again->status : KOS_E_INTERNAL));
     host_end(h);
     free(model);

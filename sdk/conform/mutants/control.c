@@ -34,7 +34,8 @@ static void handle(void *self, uint64_t message, const struct kos_message *m)
 
 static void reply(struct self *s, uint64_t call, int32_t status, const char *parameters, int32_t continues)
 {
-    s->control->reply(s->host, call, status, kos_bytes_str(parameters), status < 0 ? "it does not go" : NULL, continues);
+    s->control->reply(s->host, call, status, kos_bytes_str(parameters), status < 0 ? "it does not go" : NULL,
+                      continues);
 }
 
 static void call(void *self, uint64_t id, const char *method, struct kos_bytes parameters, uint32_t flags)

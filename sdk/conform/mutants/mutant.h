@@ -15,7 +15,8 @@ static struct kos_plugin original;
 #undef kos_plugin_v1
 #endif
 KOS_EXPORT extern struct kos_plugin mutant __asm__("kos_plugin_v1");
-KOS_EXPORT struct kos_plugin mutant; /* exported as kos_plugin_v1: the original's, with members of the layer in between */
+/* Exported as kos_plugin_v1: the original's, with members of the layer in between. */
+KOS_EXPORT struct kos_plugin mutant;
 
 static bool is(const char *name)
 {

@@ -11,7 +11,8 @@
 static const struct kos_http_service *real_service;
 static const struct kos_http_service_host *real_events;
 
-static void m_request(const struct kos_host *host, uint64_t request, const char *prefix, const struct kos_http_message *m)
+static void m_request(const struct kos_host *host, uint64_t request, const char *prefix,
+                      const struct kos_http_message *m)
 {
     real_events->request(host, is("request") ? 0 : request, is("prefix") ? "/a/" : prefix, m);
 }
