@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# kos-conform: a host that judges plugins, by itself; it stands below the driver and above nothing.
+# kos-conform: a host that judges plugins.
 bin_PROGRAMS += kos-conform
 kos_conform_SOURCES = sdk/conform/conform.h sdk/conform/rules.h sdk/conform/report.h sdk/conform/main.c sdk/conform/report.c \
   sdk/conform/test.c sdk/conform/host.c sdk/conform/judge.c sdk/conform/judge_link.c sdk/conform/answer.c \
@@ -7,7 +7,11 @@ kos_conform_SOURCES = sdk/conform/conform.h sdk/conform/rules.h sdk/conform/repo
   sdk/conform/suite_transport.c sdk/conform/suite_handler.c sdk/conform/suite_control.c sdk/conform/suite_discovery.c \
   sdk/conform/suite_bridge.c sdk/conform/suite_vector.c sdk/conform/suite_service.c sdk/conform/model.c sdk/conform/model.h
 kos_conform_CPPFLAGS = $(libkos_la_CPPFLAGS)
-kos_conform_LDADD = libkos.la -lm
+# With all of ours within itself, as kos-cell: it runs wherever it is put.
+kos_conform_SOURCES += runtime/conf/doc.c runtime/conf/scan.c runtime/conf/units.c runtime/conf/check.c runtime/conf/bind.c \
+  runtime/conf/values.c
+kos_conform_LDADD = libkosbase.la sdk/klp/libklpall.la $(EVENT_LIBS) $(CONFIG_LIBS) $(SODIUM_LIBS) $(JANSSON_LIBS) \
+  $(SECCOMP_LIBS) -lpthread -ldl -lm
 
 # Plugins that break one sentence each: one module for each kind, KOS_MUTANT says which.
 CONFORM_MUTANTS = sdk/conform/mutants/plugin.so sdk/conform/mutants/transport.so sdk/conform/mutants/discovery.so \
