@@ -12,4 +12,17 @@ bench-vector: tests/bench/vector plugins/vector/hnsw/hnsw.la
 	tests/bench/vector tests/bench/vector.data $(BENCH_ROUNDS)
 CLEANFILES += tests/bench/vector
 endif
-.PHONY: bench-vector
+
+EXTRA_PROGRAMS += tests/bench/cell
+EXTRA_LTLIBRARIES = tests/bench/cell_plugin.la
+tests_bench_cell_SOURCES = tests/bench/cell.c tests/bench/cell_host.c tests/bench/cell_jobs.c tests/bench/cell.h
+tests_bench_cell_CPPFLAGS = $(libkos_la_CPPFLAGS) -DBENCH_CFLAGS='"$(CFLAGS)"'
+tests_bench_cell_LDADD = libkos.la
+tests_bench_cell_plugin_la_SOURCES = tests/bench/cell_plugin.c
+tests_bench_cell_plugin_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+tests_bench_cell_plugin_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/tests/bench
+CELL_ROUNDS = 15
+bench-cell: tests/bench/cell tests/bench/cell_plugin.la sdk/examples/transport_loop.la sdk/examples/handler_ping.la kos-cell
+	tests/bench/cell tests/bench/cell.json $(CELL_ROUNDS)
+CLEANFILES += tests/bench/cell tests/bench/cell.json
+.PHONY: bench-vector bench-cell
