@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "driver/manifest.h"
 #include "report.h"
 
 enum { TIMEOUT_S = 30 };
@@ -214,6 +215,7 @@ int main(int argc, char **argv)
     if (sound && !o.list && tally.number < 2 && (o.suite || o.test))
         misuse("%s", "no test of this plugin has that name; --list shows them");
     json_decref(tally.results);
+    kos_schema_free(module.schema);
     json_decref(module.description);
     free(settings);
     free(o.settings);

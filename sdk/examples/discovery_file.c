@@ -69,7 +69,7 @@ static void announce(void *self, uint64_t op, struct kos_bytes record, const cha
     bool ok = file != NULL;
     for (; ok && *addresses; addresses++)
         ok = fprintf(file, "%s\n", *addresses) > 0;
-    ok = ok && fputc('\n', file) != EOF && fwrite(record.data, 1, record.len, file) == record.len;
+    ok = ok && fputc('\n', file) != EOF && (record.len == 0 || fwrite(record.data, 1, record.len, file) == record.len);
     ok = (!file || fclose(file) == 0) && ok;
     /* Whole or not at all: readers never see half a file. */
     ok = ok && rename(hidden, path) == 0;
@@ -166,7 +166,7 @@ static const struct kos_setting *const settings[] = {
     NULL,
 };
 static const struct kos_right *const rights[] = {
-    &(const struct kos_right){ sizeof(struct kos_right), "files", "reads and writes the directory that the nodes share" },
+    &(const struct kos_right){ sizeof(struct kos_right), "files", "reads and writes the directory they share" },
     NULL,
 };
 static const struct kos_feature *const features[] = {
