@@ -73,7 +73,14 @@ static void submit(struct kos_hosted *hosted, const char *name, struct kos_bytes
             "a secret has a name of the form [a-z][a-z0-9_-]* with at most 64 characters, and at most 65536 bytes");
         return;
     }
-    struct kos_secret_op *s = kos_new(sizeof *s);
+    struct kos_secret_op *s;
+    uint32_t count = 0;
+    DL_COUNT(hosted->secret_ops, s, count);
+    if (count >= KOS_HOSTED_SECRETS) {
+        kos_hosted_complete_text(hosted, op, KOS_E_BUSY, "64 secrets of the plugin are being read or written already");
+        return;
+    }
+    s = kos_new(sizeof *s);
     s->work = (struct kos_work){ .run = run, .done = done };
     s->hosted = hosted;
     s->env = hosted->hosting->env;

@@ -21,7 +21,7 @@ enum kos_hosted_state {
     KOS_HOSTED_LOADED = 1, KOS_HOSTED_RUNNING, KOS_HOSTED_STOPPING, KOS_HOSTED_FINISHED,
     KOS_HOSTED_RESTARTING,      /* its cell ended and comes back */
 };
-enum { KOS_HOSTED_SCAN_BYTES = 1 << 20, KOS_HOSTED_SECRET_BYTES = 64 << 10, KOS_HOSTED_LOG_PER_S = 50 };
+enum { KOS_HOSTED_SCAN_BYTES = 1 << 20, KOS_HOSTED_SECRET_BYTES = 64 << 10, KOS_HOSTED_LOG_PER_S = 50, KOS_HOSTED_SECRETS = 64 };
 
 struct kos_opening;     /* open.c */
 struct kos_host_tx;     /* tx.c */
@@ -62,6 +62,7 @@ struct kos_hosted {
     uint64_t next_id;                       /* of what the host names: even */
     struct kos_opening *openings;
     struct kos_host_tx *txs, *committing, *settling;    /* settling: of a cell that has ended */
+    size_t tx_bytes;                        /* that these carry */
     struct kos_held *held, *held_by_handle;
     struct kos_host_link *links, *endpoints;
     struct kos_host_call *calls;

@@ -63,15 +63,27 @@ static void fail(struct kos_host_tx *tx, int32_t code, const char *text)
         kos_fail(&tx->error, code, "%s", text);
 }
 
-/* Counts what a step carries against the limit. */
+/* Counts what a step carries against the limits: of one, and of all that are open or being committed. */
 static bool room(struct kos_host_tx *tx, size_t bytes)
 {
-    if (bytes <= KOS_TX_MAX_BYTES && tx->bytes <= KOS_TX_MAX_BYTES - bytes) {
-        tx->bytes += bytes;
-        return true;
+    if (bytes > KOS_TX_MAX_BYTES || tx->bytes > KOS_TX_MAX_BYTES - bytes) {
+        fail(tx, KOS_E_LIMIT, "a transaction carries at most 4 MiB");
+        return false;
     }
-    fail(tx, KOS_E_LIMIT, "a transaction carries at most 4 MiB");
-    return false;
+    if (tx->hosted->tx_bytes > KOS_TXS_MAX_BYTES - bytes) {
+        fail(tx, KOS_E_BUSY, "a plugin's transactions carry at most 64 MiB together: some have to be durable first");
+        return false;
+    }
+    tx->bytes += bytes;
+    tx->hosted->tx_bytes += bytes;
+    return true;
+}
+
+static void tx_free(struct kos_host_tx *tx)
+{
+    if (tx->hosted)
+        tx->hosted->tx_bytes -= tx->bytes;
+    free(tx);
 }
 
 void kos_service_tx_begin(struct kos_services *services, uint64_t id)
@@ -82,6 +94,10 @@ void kos_service_tx_begin(struct kos_services *services, uint64_t id)
     if (id == 0 || tx) {
         kos_hosted_broke(hosted, "began transaction %llu, which is %s", (unsigned long long)id,
                          id ? "open already" : "no id");
+        return;
+    }
+    if (HASH_COUNT(hosted->txs) >= 2 * KOS_TX_MAX) {
+        kos_hosted_broke(hosted, "began transaction after transaction and ended none: %d are open", 2 * KOS_TX_MAX);
         return;
     }
     tx = kos_new(sizeof *tx);
@@ -184,7 +200,7 @@ static void committed(void *arg, int32_t status)
         else
             kos_hosted_complete(hosted, tx->op, KOS_OK, kos_bytes(&tx->fanned, sizeof tx->fanned));
     }
-    free(tx);
+    tx_free(tx);
 }
 
 void kos_service_tx_commit(struct kos_services *services, uint64_t id, uint64_t op)
@@ -213,7 +229,7 @@ void kos_service_tx_commit(struct kos_services *services, uint64_t id, uint64_t 
     }
     release_held(hosted, tx, false);
     kos_hosted_complete_text(hosted, op, rc, error.text[0] ? error.text : kos_error_text(rc));
-    free(tx);
+    tx_free(tx);
 }
 
 static void abort_tx(struct kos_hosted *hosted, struct kos_host_tx *tx)
@@ -222,7 +238,7 @@ static void abort_tx(struct kos_hosted *hosted, struct kos_host_tx *tx)
     release_held(hosted, tx, false);
     if (tx->tx)
         kos_mesh_tx_abort(tx->tx);
-    free(tx);
+    tx_free(tx);
 }
 
 void kos_service_tx_abort(struct kos_services *services, uint64_t id)

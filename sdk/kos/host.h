@@ -7,8 +7,9 @@
 
 #include <kos/abi.h>
 
-enum { KOS_STATE_KEY_MAX = 256, KOS_STATE_VALUE_MAX = 1 << 20, KOS_TX_MAX_BYTES = 4 << 20, KOS_LOG_TEXT_MAX = 512,
-       KOS_TIMERS_MAX = 65536, KOS_WATCHES_MAX = 65536, KOS_OPEN_MAX = 1024, KOS_POSTS_MAX = 65536, KOS_TX_MAX = 1024 };
+enum { KOS_STATE_KEY_MAX = 256, KOS_STATE_VALUE_MAX = 1 << 20, KOS_TX_MAX_BYTES = 4 << 20, KOS_TXS_MAX_BYTES = 64 << 20,
+       KOS_LOG_TEXT_MAX = 512, KOS_TIMERS_MAX = 65536, KOS_WATCHES_MAX = 65536, KOS_OPEN_MAX = 1024,
+       KOS_POSTS_MAX = 65536, KOS_TX_MAX = 1024 };
 
 /* A message to be sent, as a handler or bridge drafts it. The host fills source, signature and the rest. */
 struct kos_draft {
@@ -98,7 +99,8 @@ struct kos_host {
 
     /* Transactions: all or nothing, durable before `completed(op, KOS_OK)`. What goes wrong in a step shows at commit.
      * A refusal (KOS_E_LIMIT, KOS_E_BUSY, KOS_E_NOSPACE, KOS_E_INVALID, ...) means none of it happened; `result` is
-     * then a sentence for a person (UTF-8, no NUL). */
+     * then a sentence for a person (UTF-8, no NUL). One carries at most KOS_TX_MAX_BYTES, all that are not yet completed
+     * KOS_TXS_MAX_BYTES (KOS_E_BUSY). */
     void (*tx_begin)(const struct kos_host *host, uint64_t tx);
     void (*tx_put)(const struct kos_host *host, uint64_t tx, struct kos_bytes key, struct kos_bytes value);
     void (*tx_delete)(const struct kos_host *host, uint64_t tx, struct kos_bytes key);
