@@ -59,6 +59,7 @@ struct verdict {
     int32_t rule;
     int32_t suspect;                    /* the sentence that a crash would be of; RULE_NONE: abi.process */
     char seen[1000];
+    char directory[64];                 /* the test's own; removed by the parent where the test could not */
     char last[64];                      /* call into the plugin that was the last to begin */
 };
 
@@ -84,6 +85,7 @@ struct conform {
 /* All about one test's process. Returns when it passed. */
 void conform_run(const struct options *options, const struct module *module, const struct test *test,
                  enum hosting hosting, uint64_t seed, struct verdict *verdict);
+void remove_tree(const char *path);
 /* Entries of a directory. */
 int count_entries(const char *path);
 uint64_t draw(struct conform *c, uint64_t below);

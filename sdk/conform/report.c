@@ -188,6 +188,8 @@ void conform_test(const struct options *o, const struct module *module, const st
     if (ended && WIFEXITED(status) && WEXITSTATUS(status) == 2 && v->outcome == OUTCOME_RUNNING)
         exit(2); /* it said why */
     judge_end(ended, status, o->timeout_ms, v);
+    if (v->directory[0])
+        remove_tree(v->directory);
     say(o, test, hosting, seed, now_ms() - begun, v, tally);
     munmap(v, sizeof *v);
 }

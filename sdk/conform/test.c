@@ -24,7 +24,7 @@ void conform_broken(void)
 }
 
 /* What tests leave behind: plain files, one folder deep and deeper. */
-static void remove_tree(const char *path)
+void remove_tree(const char *path)
 {
     DIR *dir = opendir(path);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
@@ -174,6 +174,7 @@ void conform_run(const struct options *options, const struct module *module, con
         fprintf(stderr, "kos-conform: no temporary directory or no event loop for a test\n");
         _exit(2);
     }
+    snprintf(verdict->directory, sizeof verdict->directory, "%s", c.directory);
     if (options->files)
         copy_files(options->files, c.directory);
     c.env = kos_loop_env(c.loop);
