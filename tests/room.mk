@@ -13,6 +13,7 @@ noinst_HEADERS += tests/unit.h
 include tests/vectors/room.mk
 EXTRA_PROGRAMS =
 include tests/bench/room.mk
+include tests/sim/room.mk
 include tests/radio/room.mk
 include tests/bad/room.mk
 include tests/fuzz/room.mk

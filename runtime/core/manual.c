@@ -12,6 +12,11 @@
 
 enum { LOGGED_MAX = 4 << 20, SETTLE_TURNS_MAX = 10000000 };
 
+struct piece {
+    struct kos_work *work;
+    uint64_t due_ns;
+};
+
 struct kos_manual {
     struct kos_env env; /* first: the operations get this */
     struct kos_env_ops ops;
@@ -19,8 +24,9 @@ struct kos_manual {
     struct kos_timer **heap; /* least (due_ns, order) first */
     size_t timers, heap_cap;
     uint64_t order; /* of timers set, so that those due together fire as they were set */
-    struct kos_work *work_first, *work_last;
-    size_t work_count;
+    struct piece *work; /* given and not done, in order */
+    size_t work_count, work_cap;
+    uint64_t slow_ns, slow_state;
     uint64_t mono_ns;
     int64_t wall_ms; /* at mono_ns 0 */
     uint8_t key[crypto_stream_chacha20_KEYBYTES];
@@ -196,50 +202,70 @@ static void turn_end_remove(struct kos_env *env, struct kos_turn_end *hook)
     kos_turn_end_remove(&manual_of(env)->turn, hook);
 }
 
-static void work(struct kos_env *env, struct kos_work *piece)
+/* xorshift64* (Vigna 2016), apart from the node's own randomness: how long workers take changes no key. */
+static uint64_t slowness(struct kos_manual *manual)
 {
-    struct kos_manual *manual = manual_of(env);
-    piece->next = NULL;
-    if (manual->work_last)
-        manual->work_last->next = piece;
-    else
-        manual->work_first = piece;
-    manual->work_last = piece;
-    manual->work_count++;
+    if (!manual->slow_ns)
+        return 0;
+    manual->slow_state ^= manual->slow_state >> 12;
+    manual->slow_state ^= manual->slow_state << 25;
+    manual->slow_state ^= manual->slow_state >> 27;
+    return ((manual->slow_state * UINT64_C(2685821657736338717)) >> 16) % manual->slow_ns;
 }
 
-static void work_finish(struct kos_env *env, struct kos_work *piece)
+static void work(struct kos_env *env, struct kos_work *work)
 {
     struct kos_manual *manual = manual_of(env);
-    struct kos_work *before = NULL, *at = manual->work_first;
-    for (; at && at != piece; before = at, at = at->next)
-        ;
-    if (!at)
+    if (manual->work_count == manual->work_cap) {
+        manual->work_cap = manual->work_cap ? manual->work_cap * 2 : 16;
+        manual->work = realloc(manual->work, manual->work_cap * sizeof *manual->work);
+        if (!manual->work)
+            abort();
+    }
+    manual->work[manual->work_count++] = (struct piece){ work, manual->mono_ns + slowness(manual) };
+}
+
+static struct kos_work *take_piece(struct kos_manual *manual, size_t at)
+{
+    struct kos_work *work = manual->work[at].work;
+    memmove(manual->work + at, manual->work + at + 1, (--manual->work_count - at) * sizeof *manual->work);
+    return work;
+}
+
+static void work_finish(struct kos_env *env, struct kos_work *work)
+{
+    struct kos_manual *manual = manual_of(env);
+    size_t at = 0;
+    while (at < manual->work_count && manual->work[at].work != work)
+        at++;
+    if (at == manual->work_count)
         abort(); /* it was never given, or is done */
-    if (before)
-        before->next = at->next;
-    else
-        manual->work_first = at->next;
-    if (manual->work_last == at)
-        manual->work_last = before;
-    manual->work_count--;
-    piece->run(piece);
-    piece->done(piece);
+    take_piece(manual, at);
+    work->run(work);
+    work->done(work);
+}
+
+/* The first piece among the `count` oldest that a worker is done with; `count` when there is none. */
+static size_t ripe_piece(const struct kos_manual *manual, size_t count)
+{
+    size_t at = 0;
+    while (at < count && manual->work[at].due_ns > manual->mono_ns)
+        at++;
+    return at;
 }
 
 /* Runs what was asked for before; pieces asked for by `done` wait for the next turn. */
 static bool run_work(struct kos_manual *manual)
 {
-    size_t left = manual->work_count;
-    bool any = left > 0;
-    for (; left && manual->work_first; left--) {
-        struct kos_work *piece = manual->work_first;
-        manual->work_first = piece->next;
-        if (!manual->work_first)
-            manual->work_last = NULL;
-        manual->work_count--;
-        piece->run(piece);
-        piece->done(piece);
+    bool any = false;
+    size_t count = manual->work_count, at;
+    while ((at = ripe_piece(manual, count < manual->work_count ? count : manual->work_count)) < count &&
+           at < manual->work_count) {
+        struct kos_work *work = take_piece(manual, at);
+        count--;
+        any = true;
+        work->run(work);
+        work->done(work);
     }
     return any;
 }
@@ -274,6 +300,7 @@ struct kos_manual *kos_manual_new(uint64_t seed)
     manual->memory = kos_memory_new();
     manual->mono_ns = 1000000000;
     kos_manual_set_wall(manual, 1767225600000); /* 2026-01-01T00:00:00Z */
+    manual->slow_state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
     for (size_t i = 0; i < sizeof seed; i++)
         manual->key[i] = (uint8_t)(seed >> (8 * i));
     kos_buf_init(&manual->logged, LOGGED_MAX);
@@ -284,8 +311,12 @@ void kos_manual_free(struct kos_manual *manual)
 {
     if (!manual)
         return;
-    while (run_work(manual)) /* each piece comes back exactly once */
-        ;
+    while (manual->work_count) { /* each piece comes back exactly once */
+        struct kos_work *work = take_piece(manual, 0);
+        work->run(work);
+        work->done(work);
+    }
+    free(manual->work);
     for (size_t i = 0; i < manual->timers; i++)
         manual->heap[i]->at = 0; /* its owner frees it later, or never */
     free(manual->heap);
@@ -307,7 +338,35 @@ bool kos_manual_turn(struct kos_manual *manual)
     any |= run_work(manual);
     any |= kos_turn_run_deferred(&manual->turn, &budget) > 0;
     kos_turn_run_ends(&manual->turn);
-    return any || manual->turn.first || manual->work_first;
+    return any || manual->turn.first || ripe_piece(manual, manual->work_count) < manual->work_count;
+}
+
+static uint64_t work_due_ns(const struct kos_manual *manual)
+{
+    uint64_t due = UINT64_MAX;
+    for (size_t i = 0; i < manual->work_count; i++)
+        if (manual->work[i].due_ns < due)
+            due = manual->work[i].due_ns;
+    return due;
+}
+
+uint64_t kos_manual_due_ns(struct kos_manual *manual)
+{
+    uint64_t due = manual->turn.first ? manual->mono_ns : work_due_ns(manual);
+    if (manual->timers && manual->heap[0]->due_ns < due)
+        due = manual->heap[0]->due_ns;
+    return due < manual->mono_ns ? manual->mono_ns : due;
+}
+
+void kos_manual_clock(struct kos_manual *manual, uint64_t mono_ns)
+{
+    if (mono_ns > manual->mono_ns)
+        manual->mono_ns = mono_ns;
+}
+
+void kos_manual_slow_work(struct kos_manual *manual, uint64_t max_ns)
+{
+    manual->slow_ns = max_ns;
 }
 
 void kos_manual_settle(struct kos_manual *manual)
@@ -321,9 +380,8 @@ void kos_manual_advance(struct kos_manual *manual, uint64_t ms)
 {
     uint64_t until = manual->mono_ns + ms * 1000000;
     kos_manual_settle(manual);
-    while (manual->timers && manual->heap[0]->due_ns <= until) {
-        if (manual->heap[0]->due_ns > manual->mono_ns)
-            manual->mono_ns = manual->heap[0]->due_ns;
+    for (uint64_t due; (due = kos_manual_due_ns(manual)) <= until;) {
+        kos_manual_clock(manual, due);
         kos_manual_settle(manual);
     }
     manual->mono_ns = until;
@@ -353,6 +411,11 @@ void kos_manual_fail_files(struct kos_manual *manual, uint64_t nth, int32_t erro
 void kos_manual_fail_file_once(struct kos_manual *manual, uint64_t nth, int32_t error)
 {
     kos_memory_fail(manual->memory, nth, error, true);
+}
+
+void kos_manual_lie(struct kos_manual *manual, bool lies)
+{
+    kos_memory_lie(manual->memory, lies);
 }
 
 uint64_t kos_manual_file_ops(struct kos_manual *manual)

@@ -36,6 +36,16 @@ uint64_t kos_manual_file_ops(struct kos_manual *manual);
 /* From now on the kernel's files instead of those in memory, without faults; for tests that read the tree. Before any
  * file is open. */
 void kos_manual_kernel_files(struct kos_manual *manual);
+/* Syncs of files and directories say that they succeeded and do nothing, until this is ended; a later honest one makes
+ * up for them. */
+void kos_manual_lie(struct kos_manual *manual, bool lies);
+/* For a simulator that keeps the time of many: when a turn has something to do (now, when at once; UINT64_MAX never),
+ * and the clock moved on to a time not before its own, without a turn. */
+uint64_t kos_manual_due_ns(struct kos_manual *manual);
+void kos_manual_clock(struct kos_manual *manual, uint64_t mono_ns);
+/* Workers take up to so long for each piece, as the seed wills, and so come back in any order. 0, as at first: the next
+ * turn. */
+void kos_manual_slow_work(struct kos_manual *manual, uint64_t max_ns);
 /* What was logged so far, one line each; owned by manual. */
 const char *kos_manual_logged(struct kos_manual *manual);
 

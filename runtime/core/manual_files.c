@@ -11,7 +11,7 @@ struct kos_memory {
     struct disk disk;
     uint64_t epoch, ops, countdown;
     int32_t error;
-    bool once;
+    bool once, lies;
 };
 
 struct kos_file {
@@ -46,6 +46,11 @@ void kos_memory_fail(struct kos_memory *memory, uint64_t nth, int32_t error, boo
     memory->countdown = error == KOS_OK ? 0 : nth;
     memory->error = error;
     memory->once = once;
+}
+
+void kos_memory_lie(struct kos_memory *memory, bool lies)
+{
+    memory->lies = lies;
 }
 
 uint64_t kos_memory_ops_count(const struct kos_memory *memory)
@@ -192,7 +197,7 @@ static int32_t file_write(struct kos_file *file, const void *buf, size_t len, ui
 static int32_t file_sync(struct kos_file *file)
 {
     int32_t rc = file_step(file, true);
-    if (file->epoch == file->memory->epoch)
+    if (file->epoch == file->memory->epoch && !(file->memory->lies && rc == KOS_OK))
         disk_file_sync(file->node, rc < 0);
     return rc;
 }
@@ -306,7 +311,8 @@ static int32_t dir_sync(struct kos_env *env, const char *path)
         return rc;
     if (!dir->dir)
         return KOS_E_NOTFOUND;
-    disk_dir_sync(&memory->disk, dir);
+    if (!memory->lies)
+        disk_dir_sync(&memory->disk, dir);
     return KOS_OK;
 }
 
