@@ -477,7 +477,7 @@ START_TEST(test_examples)
         "plugins = {\n"
         "  loop = { module = \"%b/sdk/examples/.libs/transport_loop.so\"; isolate = false; };\n"
         "  ping = { module = \"%b/sdk/examples/.libs/handler_ping.so\"; isolate = false; rights = [ \"send\" ]; };\n"
-        "  found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; settings = { directory = "
+        "  found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; rights = [ \"files\" ]; settings = { directory = "
         "\"%d\"; interval = \"10ms\"; }; };\n"
         "  files = { module = \"%b/sdk/examples/.libs/bridge_files.so\"; isolate = false; rights = [ \"send\", \"files\" ];\n"
         "            settings = { directory = \"%d\"; target = \"klp://node.x\"; interval = \"10ms\"; }; };\n"

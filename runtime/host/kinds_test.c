@@ -164,7 +164,7 @@ END_TEST
 START_TEST(test_discovery)
 {
     char path[160];
-    fixture_begin("plugins = { found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; settings = "
+    fixture_begin("plugins = { found = { module = \"%b/sdk/examples/.libs/discovery_file.so\"; isolate = false; rights = [ \"files\" ]; settings = "
                   "{ directory = \"%d/common\"; interval = \"10ms\"; }; }; };\n");
     snprintf(path, sizeof path, "%s/common", f.dir);
     mkdir(path, 0700);
