@@ -268,7 +268,7 @@ void mesh_link_process(struct mesh_link *link)
         return;
     }
     while (!link->closing) {
-        struct kos_bytes rest = kos_bytes(link->in.data + used, link->in.len - used);
+        struct kos_bytes rest = kos_bytes(used ? link->in.data + used : link->in.data, link->in.len - used);
         size_t taken = link->session ? take_record(link, rest) : mesh_handshake_take(link, rest);
         if (!taken)
             break;

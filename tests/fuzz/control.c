@@ -7,30 +7,18 @@
 #include "fuzz.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "control/control.h"
-#include "core/buf.h"
-#include "core/manual.h"
+#include "watch.h"
 
-enum { CLIENTS = 2, OPEN = 8, WATCHES = 8 };
+enum { CLIENTS = 2, OPEN = 8 };
 
-struct kos_watch {
-    void (*ready)(void *arg, int32_t events);
-    void *arg;
-    int fd;
-    int32_t events;
-};
-
-/* The manual environment with descriptors that are looked at when the world turns. */
 struct world {
-    struct kos_env_ops ops;
-    struct kos_manual *manual;
+    struct fuzz_watching watching;
     struct kos_env *env;
-    struct kos_watch *watches[WATCHES];
     struct kos_varlink *server;
     struct kos_call *open[OPEN];
     int clients[CLIENTS];
@@ -39,33 +27,6 @@ struct world {
 };
 
 static struct world *world; /* of this run */
-
-static struct kos_watch *watch_new(struct kos_env *env, int fd, void (*ready)(void *, int32_t), void *arg)
-{
-    struct kos_watch *watch = kos_new(sizeof *watch);
-    (void)env;
-    *watch = (struct kos_watch){ ready, arg, fd, 0 };
-    for (size_t i = 0; i < WATCHES; i++)
-        if (!world->watches[i]) {
-            world->watches[i] = watch;
-            return watch;
-        }
-    abort();
-}
-
-static int32_t watch_set(struct kos_watch *watch, int32_t events)
-{
-    watch->events = events;
-    return KOS_OK;
-}
-
-static void watch_free(struct kos_watch *watch)
-{
-    for (size_t i = 0; i < WATCHES; i++)
-        if (world->watches[i] == watch)
-            world->watches[i] = NULL;
-    free(watch);
-}
 
 static void drain(size_t which)
 {
@@ -78,19 +39,7 @@ static void drain(size_t which)
 static void turn(void)
 {
     for (int rounds = 0; rounds < 20; rounds++) {
-        bool any = false;
-        for (size_t i = 0; i < WATCHES; i++) {
-            struct kos_watch *watch = world->watches[i];
-            if (!watch || !watch->events)
-                continue;
-            struct pollfd p = { watch->fd, (short)((watch->events & KOS_READABLE ? POLLIN : 0) | (watch->events & KOS_WRITABLE ? POLLOUT : 0)), 0 };
-            if (poll(&p, 1, 0) != 1)
-                continue;
-            int32_t events = (p.revents & (POLLIN | POLLHUP | POLLERR) ? KOS_READABLE : 0) | (p.revents & POLLOUT ? KOS_WRITABLE : 0);
-            any = true;
-            watch->ready(watch->arg, events & watch->events);
-        }
-        kos_manual_settle(world->manual);
+        bool any = fuzz_watch_turn(&world->watching);
         for (size_t i = 0; i < CLIENTS; i++)
             drain(i);
         if (!any)
@@ -222,14 +171,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(mkdtemp(directory) && atexit(remove_directory) == 0);
     }
     world = &w;
-    w.manual = kos_manual_new(1);
-    w.env = kos_manual_env(w.manual);
-    const struct kos_env_ops *own = w.env->ops;
-    w.ops = *own;
-    w.ops.watch_new = watch_new;
-    w.ops.watch_set = watch_set;
-    w.ops.watch_free = watch_free;
-    w.env->ops = &w.ops;
+    fuzz_watch_begin(&w.watching);
+    w.env = w.watching.env;
     snprintf(w.address.sun_path, sizeof w.address.sun_path, "%s/s", directory);
     for (size_t i = 0; i < CLIENTS; i++)
         kos_buf_init(&w.got[i], 64 << 20);
@@ -245,8 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         kos_buf_fini(&w.got[i]);
     }
     kos_varlink_free(w.server);
-    w.env->ops = own;
-    kos_manual_free(w.manual);
+    fuzz_watch_end(&w.watching);
     return 0;
 }
 

@@ -4,7 +4,8 @@
 # the build directory).
 FUZZ_TARGETS = tests/fuzz/address tests/fuzz/codec tests/fuzz/json tests/fuzz/cbor tests/fuzz/message \
   tests/fuzz/statement tests/fuzz/log tests/fuzz/session tests/fuzz/frame tests/fuzz/lora_kiss tests/fuzz/http \
-  tests/fuzz/cell tests/fuzz/config tests/fuzz/policy tests/fuzz/control tests/fuzz/stdio
+  tests/fuzz/lora tests/fuzz/cell tests/fuzz/remote tests/fuzz/config tests/fuzz/policy tests/fuzz/control \
+  tests/fuzz/stdio tests/fuzz/mesh_session tests/fuzz/mesh_link
 FUZZ_FLAGS = $(libkos_la_CPPFLAGS) $(OPENSSL_CFLAGS) -I$(srcdir)/tests/fuzz/shim -I$(srcdir)/tests -DKOS_TEST_SRCDIR='"$(abs_srcdir)"'
 FUZZ_LIBS = libkos.la $(JANSSON_LIBS) $(SODIUM_LIBS) -lm
 FUZZ_COMMON = tests/fuzz/replay.c tests/fuzz/fuzz.h tests/fuzz/shim/check.h
@@ -61,10 +62,19 @@ tests_fuzz_http_SOURCES = tests/fuzz/http.c plugins/service/http/guard.c plugins
 tests_fuzz_http_CPPFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_http_LDADD = $(FUZZ_LIBS)
 tests_fuzz_http_LDFLAGS = $(FUZZ_LINK)
-tests_fuzz_cell_SOURCES = tests/fuzz/cell.c $(FUZZ_COMMON)
+tests_fuzz_lora_SOURCES = tests/fuzz/lora.c tests/fuzz/lora_port.c plugins/transport/lora/lora.c plugins/transport/lora/air.c plugins/transport/lora/link.c plugins/transport/lora/keep.c \
+  plugins/transport/lora/status.c plugins/transport/lora/airtime.c plugins/transport/lora/region.c plugins/transport/lora/kiss.c plugins/transport/lora/lora.h $(FUZZ_COMMON)
+tests_fuzz_lora_CPPFLAGS = $(FUZZ_FLAGS)
+tests_fuzz_lora_LDADD = $(FUZZ_LIBS)
+tests_fuzz_lora_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_cell_SOURCES = tests/fuzz/cell.c tests/fuzz/asked.h $(FUZZ_COMMON)
 tests_fuzz_cell_CPPFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_cell_LDADD = $(FUZZ_LIBS)
 tests_fuzz_cell_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_remote_SOURCES = tests/fuzz/remote.c tests/fuzz/asked.h tests/fuzz/watch.h $(FUZZ_COMMON)
+tests_fuzz_remote_CPPFLAGS = $(FUZZ_FLAGS)
+tests_fuzz_remote_LDADD = $(FUZZ_LIBS)
+tests_fuzz_remote_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_config_SOURCES = tests/fuzz/config.c $(FUZZ_COMMON)
 tests_fuzz_config_CPPFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_config_LDADD = $(FUZZ_LIBS)
@@ -73,7 +83,7 @@ tests_fuzz_policy_SOURCES = tests/fuzz/policy.c $(FUZZ_COMMON)
 tests_fuzz_policy_CPPFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_policy_LDADD = $(FUZZ_LIBS)
 tests_fuzz_policy_LDFLAGS = $(FUZZ_LINK)
-tests_fuzz_control_SOURCES = tests/fuzz/control.c $(FUZZ_COMMON)
+tests_fuzz_control_SOURCES = tests/fuzz/control.c tests/fuzz/watch.h $(FUZZ_COMMON)
 tests_fuzz_control_CPPFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_control_LDADD = $(FUZZ_LIBS)
 tests_fuzz_control_LDFLAGS = $(FUZZ_LINK)
@@ -81,6 +91,14 @@ tests_fuzz_stdio_SOURCES = tests/fuzz/stdio.c runtime/agents/fixture.h $(FUZZ_CO
 tests_fuzz_stdio_CPPFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_stdio_LDADD = $(FUZZ_LIBS)
 tests_fuzz_stdio_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_mesh_session_SOURCES = tests/fuzz/mesh_session.c runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h $(FUZZ_COMMON)
+tests_fuzz_mesh_session_CPPFLAGS = $(FUZZ_FLAGS)
+tests_fuzz_mesh_session_LDADD = $(FUZZ_LIBS)
+tests_fuzz_mesh_session_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_mesh_link_SOURCES = tests/fuzz/mesh_link.c runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h sdk/klp/log_testing.h $(FUZZ_COMMON)
+tests_fuzz_mesh_link_CPPFLAGS = $(FUZZ_FLAGS)
+tests_fuzz_mesh_link_LDADD = $(FUZZ_LIBS)
+tests_fuzz_mesh_link_LDFLAGS = $(FUZZ_LINK)
 
 MINUTES = 1
 fuzz:
