@@ -173,7 +173,7 @@ START_TEST(test_values_refused)
     ck_assert_str_eq(error.text, "plugin radio: the setting must is missing; it has no default");
     static const struct { const char *text, *reason; } cases[] = {
         { "\nsettings = { hots = \"x\"; must = 1; };", "v:2: settings.hots: there is no such setting here; did you mean host?" },
-        { "\nsettings = { host = \"x\"; };", "v:2: the setting must is missing" },
+        { "\nsettings = { host = \"x\"; };", "v:2: settings: the setting must is missing" },
         { "settings = { must = 1; map = ( { }, { }, { } ); };", "v:1: settings.map: the list has 3 entries; at most 2" },
         { "settings = ( );", "v:1: settings: a group { } is needed" },
     };

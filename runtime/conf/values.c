@@ -82,7 +82,10 @@ int32_t kos_conf_values(const struct kos_conf_node *group, const char *where, co
     for (; rc == KOS_OK && v->count < count; v->count += rc == KOS_OK) {
         struct kos_setting setting = setting_copy(schema[v->count]);
         struct kos_conf_checked *c = &v->checked[v->count];
-        rc = kos_conf_check(group ? kos_conf_member(group, setting.name) : NULL, &setting, place, c, ret_error);
+        const struct kos_conf_node *member = group ? kos_conf_member(group, setting.name) : NULL;
+        rc = group && !member && !setting.fallback
+                 ? kos_conf_fail(group, ret_error, KOS_E_CONFIG, "the setting %s is missing; it has no default", setting.name)
+                 : kos_conf_check(member, &setting, place, c, ret_error);
         if (rc < 0)
             break;
         v->names[v->count] = kos_strdup(setting.name);

@@ -132,6 +132,10 @@ START_TEST(test_wiring)
         { "plugins = {\n  probe = { module = \"%s/bad-MAJOR.so\"; isolate = false; };\n};",
           KOS_E_VERSION,
           { "test.klp-policy:2: plugin probe: ", "major version 2" } },
+        { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false;\n    rights = [ \"send\", \"agents\", \"files\", "
+          "\"connect\", \"listen\", \"sign\", \"exce\" ]; };\n};",
+          KOS_E_POLICY,
+          { "test.klp-policy:2: plugin probe: there is no right \"exce\"; there are listen, connect, device, net,", "files, exec" } },
         { "plugins = {\n  probe = { module = \"%s/probe.so\"; isolate = false;\n    rights = [ \"connect\", "
           "\"listen\", \"sign\" ]; };\n};",
           KOS_E_DENIED,

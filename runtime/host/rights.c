@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Rights: what a plugin asks for and the policy grants. One that is asked for and not granted keeps the plugin from
- * starting; one that is granted and not asked for is not given. */
+ * starting; one that is granted and not asked for is not given; one that nobody has is refused. */
 #include "host/services.h"
 
 static const struct { const char *name; uint32_t bit;
@@ -33,11 +33,34 @@ static void rights_line(const json_t *asked, const char *const *granted, struct 
     kos_buf_append(line, kos_bytes(" ];", 4));
 }
 
+/* A right that nobody has is most likely one that was meant otherwise. */
+static int32_t known_only(const char *plugin, const char *place, const char *const *granted, struct kos_error *ret_error)
+{
+    for (; granted && *granted; granted++) {
+        struct kos_buf names;
+        bool known = false;
+        kos_buf_init(&names, 4096);
+        for (size_t r = 0; r < sizeof rights / sizeof *rights; r++) {
+            known |= strcmp(rights[r].name, *granted) == 0;
+            kos_buf_printf(&names, "%s%s", r ? ", " : "", rights[r].name);
+        }
+        kos_buf_append(&names, kos_bytes("", 1));
+        if (!known)
+            kos_fail(ret_error, KOS_E_POLICY, "%s: plugin %s: there is no right \"%s\"; there are %s", place, plugin, *granted,
+                     names.data ? (const char *)names.data : "");
+        kos_buf_fini(&names);
+        if (!known)
+            return KOS_E_POLICY;
+    }
+    return KOS_OK;
+}
+
 int32_t kos_rights_check(const char *plugin, const char *place, const json_t *description, const char *const *granted,
                          uint32_t *ret_rights, struct kos_error *ret_error)
 {
     const json_t *asked = json_object_get(description, "rights");
     uint32_t all = 0;
+    int32_t rc;
     for (size_t i = 0; i < json_array_size(asked); i++) {
         const char *name = json_string_value(json_object_get(json_array_get(asked, i), "name"));
         const char *why = json_string_value(json_object_get(json_array_get(asked, i), "why"));
@@ -52,7 +75,7 @@ int32_t kos_rights_check(const char *plugin, const char *place, const json_t *de
             struct kos_buf line;
             kos_buf_init(&line, 4096);
             rights_line(asked, granted, &line);
-            int32_t rc = kos_fail(ret_error, KOS_E_DENIED,
+            rc = kos_fail(ret_error, KOS_E_DENIED,
                                   "%s: plugin %s asks for the right \"%s\" (%s) and the policy does not grant it; to "
                                   "grant it, write there: %s",
                                   place, plugin, name, why ? why : "it does not say why",
@@ -62,8 +85,10 @@ int32_t kos_rights_check(const char *plugin, const char *place, const json_t *de
         }
         all |= bit;
     }
-    *ret_rights = all;
-    return KOS_OK;
+    rc = known_only(plugin, place, granted, ret_error);
+    if (rc == KOS_OK)
+        *ret_rights = all;
+    return rc;
 }
 
 bool kos_hosted_may(struct kos_hosted *hosted, uint32_t right)

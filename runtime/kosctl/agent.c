@@ -202,8 +202,11 @@ static void info_print(json_t *plugin)
         printf("asks for the right \"%s\": %s\n", str(one, "name"), str(one, "why"));
     json_array_foreach(json_object_get(plugin, "settings"), i, one) {
         json_t *fallback = json_object_get(one, "default");
-        printf("setting %s (%s%s%s): %s\n", str(one, "name"), str(one, "type"),
-               json_is_string(fallback) ? ", default " : ", required", json_is_string(fallback) ? json_string_value(fallback) : "", str(one, "summary"));
+        char *choices = joined(json_object_get(one, "choices"));
+        printf("setting %s (%s%s%s%s%s): %s\n", str(one, "name"), str(one, "type"), *choices ? ": " : "", choices,
+               json_is_string(fallback) ? ", default " : ", required", json_is_string(fallback) ? json_string_value(fallback) : "",
+               str(one, "summary"));
+        free(choices);
     }
 }
 
