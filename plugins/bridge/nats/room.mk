@@ -8,7 +8,7 @@ plugins_bridge_nats_nats_la_SOURCES = plugins/bridge/nats/plugin.c plugins/bridg
   plugins/bridge/nats/link.h
 plugins_bridge_nats_nats_la_CPPFLAGS = -D_GNU_SOURCE= -I$(srcdir)/sdk $(NATS_CFLAGS) $(SODIUM_CFLAGS)
 plugins_bridge_nats_nats_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_bridge_nats_nats_la_LIBADD = sdk/klp/libklp.la $(NATS_LIBS) $(OPENSSL_LIBS) $(SODIUM_LIBS) -lpthread -lresolv
+plugins_bridge_nats_nats_la_LIBADD = $(PLUGIN_KLP) $(NATS_LIBS) $(OPENSSL_LIBS) $(SODIUM_LIBS) -lpthread -lresolv
 
 if HAVE_CHECK
 if PLUGIN_BRIDGE_NATS

@@ -5,7 +5,7 @@ endif
 plugins_discovery_static_static_la_SOURCES = plugins/discovery/static/static.c
 plugins_discovery_static_static_la_CPPFLAGS = -D_GNU_SOURCE= -I$(srcdir)/sdk
 plugins_discovery_static_static_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_discovery_static_static_la_LIBADD = sdk/klp/libklp.la
+plugins_discovery_static_static_la_LIBADD = $(PLUGIN_KLP)
 
 if HAVE_CHECK
 check_PROGRAMS += plugins/discovery/static/static_test

@@ -5,4 +5,4 @@ endif
 plugins_handler_broadcast_announce_broadcast_announce_la_SOURCES = plugins/handler/broadcast_announce/plugin.c
 plugins_handler_broadcast_announce_broadcast_announce_la_CPPFLAGS = $(AM_CPPFLAGS)
 plugins_handler_broadcast_announce_broadcast_announce_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_handler_broadcast_announce_broadcast_announce_la_LIBADD = sdk/klp/libklp.la
+plugins_handler_broadcast_announce_broadcast_announce_la_LIBADD = $(PLUGIN_KLP)

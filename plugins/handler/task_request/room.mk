@@ -6,4 +6,4 @@ plugins_handler_task_request_task_request_la_SOURCES = plugins/handler/task_requ
   plugins/handler/task_request/record.c plugins/handler/task_request/effect.c plugins/handler/task_request/control.c plugins/handler/task_request/task.h
 plugins_handler_task_request_task_request_la_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS)
 plugins_handler_task_request_task_request_la_LDFLAGS = $(PLUGIN_LDFLAGS)
-plugins_handler_task_request_task_request_la_LIBADD = sdk/klp/libklp.la $(SODIUM_LIBS)
+plugins_handler_task_request_task_request_la_LIBADD = $(PLUGIN_KLP) $(SODIUM_LIBS)

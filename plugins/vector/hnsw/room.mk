@@ -10,7 +10,7 @@ plugins_vector_hnsw_hnsw_la_CPPFLAGS = -D_GNU_SOURCE=1 -I$(srcdir)/sdk $(SODIUM_
 plugins_vector_hnsw_hnsw_la_LDFLAGS = $(PLUGIN_LDFLAGS) -Wl,--version-script=$(srcdir)/plugins/vector/hnsw/hnsw.map
 EXTRA_plugins_vector_hnsw_hnsw_la_DEPENDENCIES = plugins/vector/hnsw/hnsw.map
 EXTRA_DIST += plugins/vector/hnsw/hnsw.map
-plugins_vector_hnsw_hnsw_la_LIBADD = sdk/klp/libklp.la $(SODIUM_LIBS) -lpthread -lm
+plugins_vector_hnsw_hnsw_la_LIBADD = $(PLUGIN_KLP) $(SODIUM_LIBS) -lpthread -lm
 
 if PLUGIN_VECTOR_HNSW
 if HAVE_CHECK
