@@ -143,7 +143,8 @@ static void say_signal(const struct kos_cell *cell, int number, uint64_t peak_by
     else
         say(text, cap, "crashed (signal %d, %s)", number, strsignal(number));
     size_t n = strlen(text);
-    if (peak_bytes >= cell->memory_bytes / 8 * 7)
+    /* A library that is refused memory aborts, often well below the limit: stacks of threads count too. */
+    if (peak_bytes >= cell->memory_bytes / 8 * 7 || (number == SIGABRT && peak_bytes >= cell->memory_bytes / 4))
         say(text + n, cap - n, "; it held %llu MiB of memory, of %llu that it may have (memory = \"%lluM\")",
                  (unsigned long long)peak_bytes >> 20, (unsigned long long)cell->memory_bytes >> 20,
                  (unsigned long long)cell->memory_bytes >> 20);
@@ -159,7 +160,7 @@ static void say_why(struct kos_cell *cell, int32_t status, uint64_t peak_bytes, 
         say(text, cap, "was cut off: %s (memory = \"%lluM\")", error->text,
                  (unsigned long long)cell->memory_bytes >> 20);
     else if (error)
-        say(text, cap, "cannot be started: %s", error->text);
+        say(text, cap, cell->begun ? "has ended: %s" : "cannot be started: %s", error->text);
     else if (WIFEXITED(status) && WEXITSTATUS(status) == DENIED_STATUS && cell->denied >= 0)
         say_denied(cell, text, cap);
     else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
@@ -309,7 +310,12 @@ static void begun(void *arg, int32_t status, const char *text)
     struct kos_cell *cell = arg;
     cell->status = status;
     if (status < 0) {
-        snprintf(cell->cut, sizeof cell->cut, "%s", text);
+        /* init's sentence names place and plugin, that of a file which is no plugin only the file. */
+        const struct kos_hosted *hosted = cell->hosted;
+        if (strncmp(text, hosted->place, strlen(hosted->place)) == 0)
+            snprintf(cell->cut, sizeof cell->cut, "%s", text);
+        else
+            snprintf(cell->cut, sizeof cell->cut, "%s: plugin %s: %s", hosted->place, hosted->name, text);
         if (!cell->loading)
             end_process(cell);
     } else {
