@@ -14,7 +14,7 @@ enum { TIMEOUT_S = 30 };
 static const char usage[] =
     "usage: kos-conform [OPTION ...] FILE.so\n"
     "Runs the plugin FILE.so under a host that judges it by the SDK's headers. See kos-conform(1).\n"
-    "  --hosting process|cell|both  where the plugin runs (process)\n"
+    "  --hosting process|cell|both  where the plugin runs (both)\n"
     "  --suite NAME, --test NAME    only these\n"
     "  --list                       the tests that this plugin would be put to\n"
     "  --json                       results as JSON\n"
@@ -180,7 +180,7 @@ static void tune(char **argv)
 
 int main(int argc, char **argv)
 {
-    struct options o = { .hostings = HOSTING_PROCESS, .timeout_ms = 1000 * TIMEOUT_S, .repeat = 1, .seed = 1,
+    struct options o = { .hostings = HOSTING_PROCESS | HOSTING_CELL, .timeout_ms = 1000 * TIMEOUT_S, .repeat = 1, .seed = 1,
                          .settings = kos_strdup(""), .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") };
     struct module module = { 0 };
     struct tally tally = { .results = json_array() };
