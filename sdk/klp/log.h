@@ -20,7 +20,8 @@
  *
  * Ranks decide between branches that part at one place: 0 delegation, 1 what the pre-committed key signed, 2 what the
  * recovery key signed, 3 a revocation by the recovery key. A branch ranks as its highest event; the higher stands, and
- * of equals neither: duplicity.
+ * of equals neither: duplicity. Of two revocations by the recovery key each replica keeps the one that it saw first: the
+ * identity has ended either way, and only their graces may differ.
  */
 #ifndef KLP_LOG_H
 #define KLP_LOG_H

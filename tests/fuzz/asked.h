@@ -58,14 +58,51 @@ static void draft_ok(const struct kos_draft *draft)
 #define UP struct kos_services *s
 #define DONE() ((void)s, (void)calls++)
 static void u_none(UP) { DONE(); }
-static bool u_gives(UP, const char *feature) { (void)s; return feature[0] != 0; }
-static void u_id(UP, uint64_t id) { (void)id; DONE(); }
-static void u_two(UP, uint64_t id, uint64_t value) { (void)id; (void)value; DONE(); }
-static void u_text(UP, const char *text) { FUZZ_CHECK(text); text_ok(text); DONE(); }
-static void u_text_op(UP, const char *text, uint64_t op) { (void)op; u_text(s, text); }
-static void u_log(UP, int32_t level, const char *text) { (void)level; u_text(s, text); }
-static void u_complete(UP, uint64_t op, int32_t status, struct kos_bytes result) { (void)op; (void)status; bytes_ok(result); DONE(); }
-static void u_state_get(UP, struct kos_bytes key, uint64_t op) { (void)op; bytes_ok(key); DONE(); }
+static bool u_gives(UP, const char *feature)
+{
+    (void)s;
+    return feature[0] != 0;
+}
+static void u_id(UP, uint64_t id)
+{
+    (void)id;
+    DONE();
+}
+static void u_two(UP, uint64_t id, uint64_t value)
+{
+    (void)id;
+    (void)value;
+    DONE();
+}
+static void u_text(UP, const char *text)
+{
+    FUZZ_CHECK(text);
+    text_ok(text);
+    DONE();
+}
+static void u_text_op(UP, const char *text, uint64_t op)
+{
+    (void)op;
+    u_text(s, text);
+}
+static void u_log(UP, int32_t level, const char *text)
+{
+    (void)level;
+    u_text(s, text);
+}
+static void u_complete(UP, uint64_t op, int32_t status, struct kos_bytes result)
+{
+    (void)op;
+    (void)status;
+    bytes_ok(result);
+    DONE();
+}
+static void u_state_get(UP, struct kos_bytes key, uint64_t op)
+{
+    (void)op;
+    bytes_ok(key);
+    DONE();
+}
 static void u_state_scan(UP, struct kos_bytes prefix, struct kos_bytes from, uint32_t limit, uint64_t op)
 {
     (void)limit;
@@ -74,11 +111,33 @@ static void u_state_scan(UP, struct kos_bytes prefix, struct kos_bytes from, uin
     bytes_ok(from);
     DONE();
 }
-static void u_text_bytes(UP, const char *text, struct kos_bytes bytes, uint64_t op) { (void)op; bytes_ok(bytes); u_text(s, text); }
-static void u_tx_put(UP, uint64_t tx, struct kos_bytes key, struct kos_bytes value) { (void)tx; bytes_ok(key); bytes_ok(value); DONE(); }
-static void u_id_bytes(UP, uint64_t id, struct kos_bytes bytes) { (void)id; bytes_ok(bytes); DONE(); }
-static void u_tx_send(UP, uint64_t tx, const struct kos_draft *draft) { (void)tx; draft_ok(draft); DONE(); }
-static void u_tx_verdict(UP, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text, uint64_t retry_ms)
+static void u_text_bytes(UP, const char *text, struct kos_bytes bytes, uint64_t op)
+{
+    (void)op;
+    bytes_ok(bytes);
+    u_text(s, text);
+}
+static void u_tx_put(UP, uint64_t tx, struct kos_bytes key, struct kos_bytes value)
+{
+    (void)tx;
+    bytes_ok(key);
+    bytes_ok(value);
+    DONE();
+}
+static void u_id_bytes(UP, uint64_t id, struct kos_bytes bytes)
+{
+    (void)id;
+    bytes_ok(bytes);
+    DONE();
+}
+static void u_tx_send(UP, uint64_t tx, const struct kos_draft *draft)
+{
+    (void)tx;
+    draft_ok(draft);
+    DONE();
+}
+static void u_tx_verdict(UP, uint64_t tx, uint64_t message, int32_t verdict, int32_t error, const char *text,
+                         uint64_t retry_ms)
 {
     (void)tx;
     (void)message;
@@ -88,8 +147,18 @@ static void u_tx_verdict(UP, uint64_t tx, uint64_t message, int32_t verdict, int
     text_ok(text);
     DONE();
 }
-static void u_id_text(UP, uint64_t id, const char *text) { (void)id; u_text(s, text); }
-static void u_down(UP, uint64_t id, int32_t status, const char *text) { (void)id; (void)status; text_ok(text); DONE(); }
+static void u_id_text(UP, uint64_t id, const char *text)
+{
+    (void)id;
+    u_text(s, text);
+}
+static void u_down(UP, uint64_t id, int32_t status, const char *text)
+{
+    (void)id;
+    (void)status;
+    text_ok(text);
+    DONE();
+}
 static void u_link_up(UP, uint64_t link, uint64_t endpoint, const struct kos_link_info *info)
 {
     (void)link;
@@ -98,7 +167,8 @@ static void u_link_up(UP, uint64_t link, uint64_t endpoint, const struct kos_lin
     text_ok(info->remote);
     DONE();
 }
-static void u_found(UP, uint64_t op, const uint8_t *id, struct kos_bytes record, const char *const *addresses, uint64_t ttl_ms)
+static void u_found(UP, uint64_t op, const uint8_t *id, struct kos_bytes record, const char *const *addresses,
+                    uint64_t ttl_ms)
 {
     (void)op;
     (void)ttl_ms;
@@ -108,7 +178,11 @@ static void u_found(UP, uint64_t op, const uint8_t *id, struct kos_bytes record,
     texts_ok(addresses);
     DONE();
 }
-static void u_lost(UP, const uint8_t *id) { fuzz_touch(id, KOS_ID_BYTES); DONE(); }
+static void u_lost(UP, const uint8_t *id)
+{
+    fuzz_touch(id, KOS_ID_BYTES);
+    DONE();
+}
 static void u_inject(UP, const struct kos_foreign *foreign, uint64_t op)
 {
     (void)op;
@@ -128,10 +202,31 @@ static void u_reply(UP, uint64_t call, int32_t status, struct kos_bytes paramete
     text_ok(text);
     DONE();
 }
-static void u_event(UP, const char *event, struct kos_bytes detail) { bytes_ok(detail); u_text(s, event); }
-static void u_run(UP, uint64_t run, const struct kos_run *r) { (void)run; text_ok(r->task); text_ok(r->source); bytes_ok(r->inputs); DONE(); }
-static void u_http_serve(UP, const char *prefix, uint64_t max, uint64_t op) { (void)max; (void)op; u_text(s, prefix); }
-static void u_http_respond(UP, uint64_t request, const struct kos_http_message *m) { (void)request; http_ok(m); DONE(); }
+static void u_event(UP, const char *event, struct kos_bytes detail)
+{
+    bytes_ok(detail);
+    u_text(s, event);
+}
+static void u_run(UP, uint64_t run, const struct kos_run *r)
+{
+    (void)run;
+    text_ok(r->task);
+    text_ok(r->source);
+    bytes_ok(r->inputs);
+    DONE();
+}
+static void u_http_serve(UP, const char *prefix, uint64_t max, uint64_t op)
+{
+    (void)max;
+    (void)op;
+    u_text(s, prefix);
+}
+static void u_http_respond(UP, uint64_t request, const struct kos_http_message *m)
+{
+    (void)request;
+    http_ok(m);
+    DONE();
+}
 static void u_http_fetch(UP, const struct kos_http_message *m, uint64_t max, uint64_t timeout, uint64_t op)
 {
     (void)max;
@@ -140,7 +235,12 @@ static void u_http_fetch(UP, const struct kos_http_message *m, uint64_t max, uin
     http_ok(m);
     DONE();
 }
-static void u_http_request(UP, uint64_t request, const char *prefix, const struct kos_http_message *m) { (void)request; http_ok(m); u_text(s, prefix); }
+static void u_http_request(UP, uint64_t request, const char *prefix, const struct kos_http_message *m)
+{
+    (void)request;
+    http_ok(m);
+    u_text(s, prefix);
+}
 static void u_http_response(UP, uint64_t op, int32_t status, const struct kos_http_message *m, const char *text)
 {
     (void)op;
@@ -152,13 +252,46 @@ static void u_http_response(UP, uint64_t op, int32_t status, const struct kos_ht
 }
 
 static const struct kos_services_ops up_ops = {
-    .gives = u_gives, .broke = u_text, .quiet = u_none, .finished = u_none, .log = u_log, .complete = u_complete, .open = u_text_op, .open_cancel = u_id,
-    .state_get = u_state_get, .state_scan = u_state_scan, .secret_get = u_text_op, .secret_put = u_text_bytes, .sign = u_text_bytes,
-    .tx_begin = u_id, .tx_put = u_tx_put, .tx_delete = u_id_bytes, .tx_send = u_tx_send, .tx_verdict = u_tx_verdict, .tx_commit = u_two,
-    .tx_abort = u_id, .endpoint_up = u_id_text, .endpoint_down = u_down, .link_up = u_link_up, .link_received = u_id_bytes,
-    .link_credit = u_two, .link_down = u_down, .found = u_found, .lost = u_lost, .inject = u_inject, .reply = u_reply, .event = u_event,
-    .run = u_run, .run_credit = u_two, .run_cancel = u_id, .http_serve = u_http_serve, .http_respond = u_http_respond,
-    .http_fetch = u_http_fetch, .http_cancel = u_id, .http_request = u_http_request, .http_response = u_http_response,
+    .gives = u_gives,
+    .broke = u_text,
+    .quiet = u_none,
+    .finished = u_none,
+    .log = u_log,
+    .complete = u_complete,
+    .open = u_text_op,
+    .open_cancel = u_id,
+    .state_get = u_state_get,
+    .state_scan = u_state_scan,
+    .secret_get = u_text_op,
+    .secret_put = u_text_bytes,
+    .sign = u_text_bytes,
+    .tx_begin = u_id,
+    .tx_put = u_tx_put,
+    .tx_delete = u_id_bytes,
+    .tx_send = u_tx_send,
+    .tx_verdict = u_tx_verdict,
+    .tx_commit = u_two,
+    .tx_abort = u_id,
+    .endpoint_up = u_id_text,
+    .endpoint_down = u_down,
+    .link_up = u_link_up,
+    .link_received = u_id_bytes,
+    .link_credit = u_two,
+    .link_down = u_down,
+    .found = u_found,
+    .lost = u_lost,
+    .inject = u_inject,
+    .reply = u_reply,
+    .event = u_event,
+    .run = u_run,
+    .run_credit = u_two,
+    .run_cancel = u_id,
+    .http_serve = u_http_serve,
+    .http_respond = u_http_respond,
+    .http_fetch = u_http_fetch,
+    .http_cancel = u_id,
+    .http_request = u_http_request,
+    .http_response = u_http_response,
 };
 
 #endif

@@ -108,13 +108,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 void fuzz_seeds(fuzz_put *put, void *arg)
 {
     static const char *const texts[] = {
-        "{\"created\":1781900000000,\"event\":0,\"expires\":1781900600000,\"id\":\"abcdefghijklmnopqrstuvwxya\",\"payload\":{\"task\":\"x\"},"
-        "\"source\":\"klp://node.usa.kai\",\"source_id\":\"abcdefghijklmnopqrstuvwxya\",\"target\":\"klp://agent.genie.fr.kai\","
+        "{\"created\":1781900000000,\"event\":0,\"expires\":1781900600000,\"id\":\"abcdefghijklmnopqrstuvwxya\","
+        "\"payload\":{\"task\":\"x\"},"
+        "\"source\":\"klp://node.usa.kai\",\"source_id\":\"abcdefghijklmnopqrstuvwxya\",\"target\":\"klp://"
+        "agent.genie.fr.kai\","
         "\"target_id\":\"abcdefghijklmnopqrstuvwxya\",\"type\":\"TASK_REQUEST\"}",
-        "{\"payload\":\"AAECAwQFBgcICQ==\",\"seal\":{\"enc\":\"0x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"key\":\"z6LSx\"}}",
+        "{\"payload\":\"AAECAwQFBgcICQ==\",\"seal\":{\"enc\":"
+        "\"0x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"key\":\"z6LSx\"}}",
         "{\"a\":[1,-1,1.5,true,false,null,\"\\n\\u0001\xc3\xa4\"],\"b\":{},\"id\":\"none\",\"zz\":9007199254740991}",
         "{\"created\":1,\"event\":2,\"node\":\"abcdefghijklmnopqrstuvwxya\",\"receipts\":[{\"digest\":"
-        "\"0x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"id\":\"abcdefghijklmnopqrstuvwxya\"}]}",
+        "\"0x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\",\"id\":\"abcdefghijklmnopqrstuvwxya\"}]"
+        "}",
     };
     uint8_t buffer[512];
     struct klp_cbor_out out;

@@ -24,7 +24,13 @@ static void message_ok(const struct kos_message *m)
 
 #define SELF void *s
 static void d_none(SELF) { DONE(); }
-static void d_completed(SELF, uint64_t op, int32_t status, struct kos_bytes result) { (void)op; (void)status; bytes_ok(result); DONE(); }
+static void d_completed(SELF, uint64_t op, int32_t status, struct kos_bytes result)
+{
+    (void)op;
+    (void)status;
+    bytes_ok(result);
+    DONE();
+}
 static void d_opened(SELF, uint64_t op, int32_t status, int32_t fd, const char *text)
 {
     (void)op;
@@ -34,9 +40,24 @@ static void d_opened(SELF, uint64_t op, int32_t status, int32_t fd, const char *
     text_ok(text);
     DONE();
 }
-static void d_id_text(SELF, uint64_t id, const char *text) { (void)id; FUZZ_CHECK(text); text_ok(text); DONE(); }
-static void d_id(SELF, uint64_t id) { (void)id; DONE(); }
-static void d_two(SELF, uint64_t id, uint64_t value) { (void)id; (void)value; DONE(); }
+static void d_id_text(SELF, uint64_t id, const char *text)
+{
+    (void)id;
+    FUZZ_CHECK(text);
+    text_ok(text);
+    DONE();
+}
+static void d_id(SELF, uint64_t id)
+{
+    (void)id;
+    DONE();
+}
+static void d_two(SELF, uint64_t id, uint64_t value)
+{
+    (void)id;
+    (void)value;
+    DONE();
+}
 static void d_send(SELF, uint64_t link, const struct kos_bytes *pieces, uint32_t count)
 {
     (void)link;
@@ -44,9 +65,25 @@ static void d_send(SELF, uint64_t link, const struct kos_bytes *pieces, uint32_t
         bytes_ok(pieces[i]);
     DONE();
 }
-static void d_link_close(SELF, uint64_t link, int32_t flush) { (void)link; (void)flush; DONE(); }
-static void d_handle(SELF, uint64_t message, const struct kos_message *m) { (void)message; message_ok(m); DONE(); }
-static void d_outcome(SELF, uint64_t message, const struct kos_outcome *o) { (void)message; text_ok(o->type); text_ok(o->text); DONE(); }
+static void d_link_close(SELF, uint64_t link, int32_t flush)
+{
+    (void)link;
+    (void)flush;
+    DONE();
+}
+static void d_handle(SELF, uint64_t message, const struct kos_message *m)
+{
+    (void)message;
+    message_ok(m);
+    DONE();
+}
+static void d_outcome(SELF, uint64_t message, const struct kos_outcome *o)
+{
+    (void)message;
+    text_ok(o->type);
+    text_ok(o->text);
+    DONE();
+}
 static void d_call(SELF, uint64_t call, const char *method, struct kos_bytes parameters, uint32_t flags)
 {
     (void)call;
@@ -56,8 +93,15 @@ static void d_call(SELF, uint64_t call, const char *method, struct kos_bytes par
     bytes_ok(parameters);
     DONE();
 }
-static void d_output(SELF, uint64_t run, int32_t kind, struct kos_bytes bytes) { (void)run; (void)kind; bytes_ok(bytes); DONE(); }
-static void d_ended(SELF, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t *audit)
+static void d_output(SELF, uint64_t run, int32_t kind, struct kos_bytes bytes)
+{
+    (void)run;
+    (void)kind;
+    bytes_ok(bytes);
+    DONE();
+}
+static void d_ended(SELF, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry,
+                    const uint8_t *audit)
 {
     (void)run;
     (void)status;
@@ -67,10 +111,32 @@ static void d_ended(SELF, uint64_t run, int32_t status, struct kos_bytes result,
     fuzz_touch(audit, 32);
     DONE();
 }
-static void d_announce(SELF, uint64_t op, struct kos_bytes record, const char *const *addresses) { (void)op; bytes_ok(record); texts_ok(addresses); DONE(); }
-static void d_find(SELF, uint64_t op, const struct kos_find *what) { (void)op; text_ok(what->text); DONE(); }
-static void d_deliver(SELF, uint64_t op, const struct kos_message *m, const char *destination) { (void)op; message_ok(m); text_ok(destination); DONE(); }
-static void d_resume(SELF, const char *origin, struct kos_bytes cursor) { text_ok(origin); bytes_ok(cursor); DONE(); }
+static void d_announce(SELF, uint64_t op, struct kos_bytes record, const char *const *addresses)
+{
+    (void)op;
+    bytes_ok(record);
+    texts_ok(addresses);
+    DONE();
+}
+static void d_find(SELF, uint64_t op, const struct kos_find *what)
+{
+    (void)op;
+    text_ok(what->text);
+    DONE();
+}
+static void d_deliver(SELF, uint64_t op, const struct kos_message *m, const char *destination)
+{
+    (void)op;
+    message_ok(m);
+    text_ok(destination);
+    DONE();
+}
+static void d_resume(SELF, const char *origin, struct kos_bytes cursor)
+{
+    text_ok(origin);
+    bytes_ok(cursor);
+    DONE();
+}
 static void d_vector_open(SELF, uint64_t op, uint64_t collection, const char *name, const struct kos_space *space)
 {
     (void)op;
@@ -91,7 +157,13 @@ static void d_upsert(SELF, uint64_t op, uint64_t collection, const struct kos_it
     }
     DONE();
 }
-static void d_get(SELF, uint64_t op, uint64_t collection, struct kos_bytes id) { (void)op; (void)collection; bytes_ok(id); DONE(); }
+static void d_get(SELF, uint64_t op, uint64_t collection, struct kos_bytes id)
+{
+    (void)op;
+    (void)collection;
+    bytes_ok(id);
+    DONE();
+}
 static void d_remove(SELF, uint64_t op, uint64_t collection, struct kos_bytes id, uint64_t version)
 {
     (void)version;
@@ -119,33 +191,65 @@ static void d_scan(SELF, uint64_t op, uint64_t collection, const uint8_t from[32
     (void)limit;
     d_range(s, op, collection, from, to);
 }
-static void d_snapshot(SELF, uint64_t op, uint64_t collection, const char *directory) { (void)collection; d_id_text(s, op, directory); }
-static void d_http_request(SELF, uint64_t request, const struct kos_http_message *m) { (void)request; http_ok(m); DONE(); }
+static void d_snapshot(SELF, uint64_t op, uint64_t collection, const char *directory)
+{
+    (void)collection;
+    d_id_text(s, op, directory);
+}
+static void d_http_request(SELF, uint64_t request, const struct kos_http_message *m)
+{
+    (void)request;
+    http_ok(m);
+    DONE();
+}
 static void d_http_response(SELF, uint64_t op, int32_t status, const struct kos_http_message *m, const char *text)
 {
     u_http_response(s, op, status, m, text);
 }
-static void d_serve(SELF, uint64_t op, const char *prefix, uint64_t max) { (void)max; d_id_text(s, op, prefix); }
+static void d_serve(SELF, uint64_t op, const char *prefix, uint64_t max)
+{
+    (void)max;
+    d_id_text(s, op, prefix);
+}
 static void d_unserve(SELF, const char *prefix) { d_id_text(s, 0, prefix); }
-static void d_fetch(SELF, uint64_t op, const struct kos_http_message *m, uint64_t max, uint64_t timeout) { u_http_fetch(s, m, max, timeout, op); }
+static void d_fetch(SELF, uint64_t op, const struct kos_http_message *m, uint64_t max, uint64_t timeout)
+{
+    u_http_fetch(s, m, max, timeout, op);
+}
 
 static void tables_of(struct kos_tables *t)
 {
     memset(t, 0, sizeof *t);
-    t->plugin = (struct kos_plugin){ .size = sizeof t->plugin, .start = d_none, .stop = d_none, .completed = d_completed, .opened = d_opened };
-    t->transport = (struct kos_transport){ .listen = d_id_text, .endpoint_close = d_id, .dial = d_id_text, .send = d_send,
-                                           .link_credit = d_two, .link_close = d_link_close };
-    t->discovery = (struct kos_discovery){ .announce = d_announce, .withdraw = d_id, .find = d_find, .find_cancel = d_id };
+    t->plugin = (struct kos_plugin){
+        .size = sizeof t->plugin, .start = d_none, .stop = d_none, .completed = d_completed, .opened = d_opened
+    };
+    t->transport = (struct kos_transport){ .listen = d_id_text,
+                                           .endpoint_close = d_id,
+                                           .dial = d_id_text,
+                                           .send = d_send,
+                                           .link_credit = d_two,
+                                           .link_close = d_link_close };
+    t->discovery =
+        (struct kos_discovery){ .announce = d_announce, .withdraw = d_id, .find = d_find, .find_cancel = d_id };
     t->bridge = (struct kos_bridge){ .deliver = d_deliver, .resume = d_resume };
     t->handler = (struct kos_handler){ .handle = d_handle, .outcome = d_outcome };
-    t->vector = (struct kos_vector){ .open = d_vector_open, .close = d_two, .upsert = d_upsert, .get = d_get, .remove = d_remove,
-                                     .query = d_query, .scan = d_scan, .fingerprint = d_range, .snapshot = d_snapshot, .stats = d_two,
+    t->vector = (struct kos_vector){ .open = d_vector_open,
+                                     .close = d_two,
+                                     .upsert = d_upsert,
+                                     .get = d_get,
+                                     .remove = d_remove,
+                                     .query = d_query,
+                                     .scan = d_scan,
+                                     .fingerprint = d_range,
+                                     .snapshot = d_snapshot,
+                                     .stats = d_two,
                                      .drop = d_two };
     t->control = (struct kos_control){ .call = d_call, .hangup = d_id };
     t->agents = (struct kos_agents_user){ .output = d_output, .ended = d_ended };
     t->http = (struct kos_http_user){ .request = d_http_request, .response = d_http_response };
-    t->http_service = (struct kos_http_service){ .serve = d_serve, .unserve = d_unserve, .respond = d_http_request, .fetch = d_fetch,
-                                                 .cancel = d_id };
+    t->http_service = (struct kos_http_service){
+        .serve = d_serve, .unserve = d_unserve, .respond = d_http_request, .fetch = d_fetch, .cancel = d_id
+    };
 }
 
 /* ---- frames ---- */
@@ -183,7 +287,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* ---- seeds: one of each kind, by the encoders ---- */
 
-static struct seeding { fuzz_put *put; void *arg; } seeding;
+static struct seeding {
+    fuzz_put *put;
+    void *arg;
+} seeding;
 
 static void push(struct kos_frame *frame, uint8_t way)
 {
@@ -209,16 +316,26 @@ static void push_down(struct kos_down *down, struct kos_frame *frame)
 }
 
 static const struct kos_http_header headers[] = { { "host", "a" }, { "x", "" } };
-static const struct kos_http_message page = { .size = sizeof page, .status = 200, .method = "GET", .url = "/a?b", .headers = headers,
-                                              .header_count = 2, .body = { (const uint8_t *)"body", 4 }, .peer = "127.0.0.1:1" };
+static const struct kos_http_message page = { .size = sizeof page,
+                                              .status = 200,
+                                              .method = "GET",
+                                              .url = "/a?b",
+                                              .headers = headers,
+                                              .header_count = 2,
+                                              .body = { (const uint8_t *)"body", 4 },
+                                              .peer = "127.0.0.1:1" };
 static const char *const two_texts[] = { "tcp://a:1", "tcp://b:2", NULL };
 
 static void seed_up(struct kos_services *s, const struct kos_services_ops *o)
 {
     const struct kos_bytes some = kos_bytes_str("some bytes");
     const uint8_t id[KOS_ID_BYTES] = { 1, 2 };
-    struct kos_draft draft = { .size = sizeof draft, .type = "TASK_REQUEST", .target = "klp://node.a", .payload = kos_bytes_str("{}") };
-    struct kos_foreign foreign = { .size = sizeof foreign, .origin = "nats:A", .key = "1", .cursor = some, .draft = draft };
+    struct kos_draft draft = {
+        .size = sizeof draft, .type = "TASK_REQUEST", .target = "klp://node.a", .payload = kos_bytes_str("{}")
+    };
+    struct kos_foreign foreign = {
+        .size = sizeof foreign, .origin = "nats:A", .key = "1", .cursor = some, .draft = draft
+    };
     struct kos_link_info info = { .size = sizeof info, .local = "tcp://a:1", .remote = "tcp://b:2" };
     struct kos_run run = { .size = sizeof run, .task = "t", .source = "klp://node.a", .inputs = kos_bytes_str("[]") };
     o->broke(s, "did not");
@@ -257,8 +374,13 @@ static void seed_down(struct kos_backend *b, const struct kos_backend_ops *o)
     const struct kos_bytes some = kos_bytes_str("some bytes");
     const uint8_t digest[32] = { 1, 2 };
     const float vector[3] = { 1, 2, 3 };
-    struct kos_message m = { .size = sizeof m, .type = "TASK_REQUEST", .source = "klp://node.a", .target = "klp://node.b", .trace = "",
-                             .source_name = "a", .payload = kos_bytes_str("{}") };
+    struct kos_message m = { .size = sizeof m,
+                             .type = "TASK_REQUEST",
+                             .source = "klp://node.a",
+                             .target = "klp://node.b",
+                             .trace = "",
+                             .source_name = "a",
+                             .payload = kos_bytes_str("{}") };
     struct kos_outcome outcome = { .size = sizeof outcome, .type = "TASK_REQUEST", .text = "" };
     struct kos_find find = { .size = sizeof find, .kind = KOS_FIND_NAME, .text = "a", .limit = 3 };
     struct kos_space space = { .size = sizeof space, .dimension = 3, .metric = KOS_METRIC_L2 };

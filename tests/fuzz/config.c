@@ -15,15 +15,21 @@ static const struct kos_setting settings[] = {
     { .size = sizeof *settings, .type = KOS_SETTING_STRING, .name = "mode", .fallback = "soft", .choices = modes },
     { .size = sizeof *settings, .type = KOS_SETTING_INT, .name = "port", .fallback = "1", .min = 1, .max = 65535 },
     { .size = sizeof *settings, .type = KOS_SETTING_BOOL, .name = "flag", .fallback = "true" },
-    { .size = sizeof *settings, .type = KOS_SETTING_DURATION, .name = "idle", .fallback = "30s", .min = 1, .max = 60000 },
+    { .size = sizeof *settings,
+      .type = KOS_SETTING_DURATION,
+      .name = "idle",
+      .fallback = "30s",
+      .min = 1,
+      .max = 60000 },
     { .size = sizeof *settings, .type = KOS_SETTING_SIZE, .name = "buffer", .fallback = "1M" },
     { .size = sizeof *settings, .type = KOS_SETTING_FLOAT, .name = "ratio", .fallback = "0.5" },
     { .size = sizeof *settings, .type = KOS_SETTING_LIST, .name = "words", .fallback = "a b" },
     { .size = sizeof *settings, .type = KOS_SETTING_SECRET, .name = "secret", .fallback = "" },
     { .size = sizeof *settings, .type = KOS_SETTING_TABLE, .name = "table", .fallback = "" },
 };
-static const struct kos_setting *const schema[] = { &settings[0], &settings[1], &settings[2], &settings[3], &settings[4],
-                                                    &settings[5], &settings[6], &settings[7], &settings[8], NULL };
+static const struct kos_setting *const schema[] = { &settings[0], &settings[1], &settings[2], &settings[3],
+                                                    &settings[4], &settings[5], &settings[6], &settings[7],
+                                                    &settings[8], NULL };
 
 static void values(const struct kos_conf_node *group, const struct kos_setting *const *of)
 {
@@ -160,15 +166,24 @@ static void seed(fuzz_put *put, void *arg, uint8_t which, const char *rest)
 
 void fuzz_seeds(fuzz_put *put, void *arg)
 {
-    seed(put, arg, 0, "mode = \"hard\"; port = 0x1F; flag = false; idle = \"5m\"; buffer = \"2G\"; ratio = 1.5e-3; words = [ \"a\", \"b\" ];\n"
-                      "secret = \"name\"; table = ( { a = \"x\"; b = 1; c = true; }, { a = \"y\"; } );");
-    seed(put, arg, 0, "# comment\n// another\n/* and\n one */ a : { b = (1, 2L, \"x\" \"y\", [1, 2], { c = 1.5; }); }; d-e = \"\\x41\\n\\\"\";");
+    seed(put, arg, 0,
+         "mode = \"hard\"; port = 0x1F; flag = false; idle = \"5m\"; buffer = \"2G\"; ratio = 1.5e-3; words = [ \"a\", "
+         "\"b\" ];\n"
+         "secret = \"name\"; table = ( { a = \"x\"; b = 1; c = true; }, { a = \"y\"; } );");
+    seed(put, arg, 0,
+         "# comment\n// another\n/* and\n one */ a : { b = (1, 2L, \"x\" \"y\", [1, 2], { c = 1.5; }); }; d-e = "
+         "\"\\x41\\n\\\"\";");
     seed(put, arg, 0, "@include \"x\"\n");
     seed(put, arg, 0, "a = 1; a = 2;");
-    seed(put, arg, 1, "name = \"home.kai\"; roles = [ \"peer\" ]; listen = [ \"tcp://0.0.0.0:7450\" ]; workers = 2; log_level = \"info\";");
+    seed(put, arg, 1,
+         "name = \"home.kai\"; roles = [ \"peer\" ]; listen = [ \"tcp://0.0.0.0:7450\" ]; workers = 2; log_level = "
+         "\"info\";");
     seed(put, arg, 1, "");
-    seed(put, arg, 2, "{\"settings\":[{\"name\":\"a\",\"type\":\"string\",\"summary\":\"s\",\"default\":\"x\",\"choices\":[\"x\",\"y\"]},"
-                      "{\"name\":\"b\",\"type\":\"int\",\"summary\":\"s\",\"default\":\"1\",\"min\":0,\"max\":9},{\"name\":\"c\",\"type\":\"table\",\"summary\":\"s\",\"default\":\"\"}]}");
+    seed(put, arg, 2,
+         "{\"settings\":[{\"name\":\"a\",\"type\":\"string\",\"summary\":\"s\",\"default\":\"x\",\"choices\":[\"x\","
+         "\"y\"]},"
+         "{\"name\":\"b\",\"type\":\"int\",\"summary\":\"s\",\"default\":\"1\",\"min\":0,\"max\":9},{\"name\":\"c\","
+         "\"type\":\"table\",\"summary\":\"s\",\"default\":\"\"}]}");
     seed(put, arg, 3, "250ms");
     seed(put, arg, 3, "2G");
 }

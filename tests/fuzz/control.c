@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The control socket's server: two clients write what the input says, in pieces, hang up and come again, while calls are
- * answered at once, later, several times, or fail. What it writes is varlink: JSON objects, each ended by a NUL, no more
- * answers than calls.
+ * The control socket's server: two clients write what the input says, in pieces, hang up and come again, while
+ * calls are answered at once, later, several times, or fail. What it writes is varlink: JSON objects, each ended by
+ * a NUL, no more answers than calls.
  */
 #include "fuzz.h"
 
@@ -57,10 +57,7 @@ static void answer(struct kos_call *call, uint8_t how)
         kos_call_reply(call, how & 2 ? NULL : json_pack("{s:i}", "how", how));
 }
 
-static void gone(void *arg)
-{
-    *(struct kos_call **)arg = NULL;
-}
+static void gone(void *arg) { *(struct kos_call **)arg = NULL; }
 
 static void called(void *self, struct kos_call *call, const char *method, json_t *parameters)
 {
@@ -80,9 +77,9 @@ static void called(void *self, struct kos_call *call, const char *method, json_t
     kos_call_fail(call, KOS_E_BUSY, "too many");
 }
 
-static const struct kos_interface interface = { "org.kos.test",
-                                                "interface org.kos.test\nmethod Now(how: ?int) -> (how: ?int)\nmethod Later() -> ()\n",
-                                                called, NULL };
+static const struct kos_interface interface = {
+    "org.kos.test", "interface org.kos.test\nmethod Now(how: ?int) -> (how: ?int)\nmethod Later() -> ()\n", called, NULL
+};
 
 /* ---- the input ---- */
 
@@ -156,10 +153,7 @@ static void step(struct fuzz_input *in)
 
 static char directory[64]; /* of the process; what is in it is of one run */
 
-static void remove_directory(void)
-{
-    rmdir(directory);
-}
+static void remove_directory(void) { rmdir(directory); }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -203,7 +197,8 @@ void fuzz_seeds(fuzz_put *put, void *arg)
     static struct fuzz_out out;
     out.len = 0;
     say(&out, 0, "{\"method\":\"org.varlink.service.GetInfo\"}");
-    say(&out, 0, "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"org.kos.test\"}}");
+    say(&out, 0,
+        "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"org.kos.test\"}}");
     say(&out, 1, "{\"method\":\"org.kos.test.Now\",\"parameters\":{\"how\":1}}");
     say(&out, 1, "{\"method\":\"org.kos.test.Now\",\"parameters\":{\"how\":4},\"oneway\":true}");
     put(arg, kos_bytes(out.data, out.len));

@@ -84,7 +84,8 @@ void fuzz_seeds(fuzz_put *put, void *arg)
     put(arg, kos_bytes(out.data, 0));
     add(&out, KLP_FRAME_PING, KLP_CLASS_CONTROL, false, kos_bytes(payload, 8));
     add(&out, KLP_FRAME_CREDIT, KLP_CLASS_CONTROL, false, kos_bytes(payload, 9));
-    add(&out, KLP_FRAME_HELLO, KLP_CLASS_CONTROL, false, kos_bytes_str("{\"features\":[],\"name\":\"\",\"roles\":[],\"version\":\"1\"}"));
+    add(&out, KLP_FRAME_HELLO, KLP_CLASS_CONTROL, false,
+        kos_bytes_str("{\"features\":[],\"name\":\"\",\"roles\":[],\"version\":\"1\"}"));
     payload[1] = KLP_SIGNATURE_LEN;
     add(&out, KLP_FRAME_MESSAGE, KLP_CLASS_INTERACTIVE, false, kos_bytes(payload, 100));
     put(arg, kos_bytes(out.data, out.len));

@@ -19,8 +19,10 @@ static void guard(const uint8_t *data, size_t size, size_t piece)
     for (size_t i = 0; i < size && !last; i += piece)
         last = http_guard_feed(&in_pieces, data + i, size - i < piece ? size - i : piece);
     FUZZ_CHECK(status == last && (status == 0 || (status >= 400 && status < 600)));
-    FUZZ_CHECK(status || (at_once.state == in_pieces.state && at_once.body == in_pieces.body && at_once.extra == in_pieces.extra));
-    FUZZ_CHECK(at_once.head <= HEAD_MAX + 1 && (status || at_once.body <= BODY_MAX) && at_once.headers <= HTTP_HEADERS_MAX + 1);
+    FUZZ_CHECK(status || (at_once.state == in_pieces.state && at_once.body == in_pieces.body &&
+                          at_once.extra == in_pieces.extra));
+    FUZZ_CHECK(at_once.head <= HEAD_MAX + 1 && (status || at_once.body <= BODY_MAX) &&
+               at_once.headers <= HTTP_HEADERS_MAX + 1);
     if (status)
         FUZZ_CHECK(http_status_text(status));
 }
@@ -68,12 +70,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 void fuzz_seeds(fuzz_put *put, void *arg)
 {
     static const char *const texts[] = {
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n", "OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "OPTIONS / HTTP/1.1\r\nHost: a\r\n\r\n",
         "POST /a?b HTTP/1.1\r\nhOST:a\r\ncontent-LENGTH:\t3 \r\n\r\nabcGET / HTTP/1.1\r\n",
         "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\n",
         "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX: \xc3\xa4\r\nY:\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "/", "/private/a", "/a/%2e%2E/b?x=%41",
-        "/a/../b", "/%7euser/a%2fb", "/a//b/./c", "http://a/b", "/a/", "/..", "/a;x=1/b,c?d#e", "*",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "/",
+        "/private/a",
+        "/a/%2e%2E/b?x=%41",
+        "/a/../b",
+        "/%7euser/a%2fb",
+        "/a//b/./c",
+        "http://a/b",
+        "/a/",
+        "/..",
+        "/a;x=1/b,c?d#e",
+        "*",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         put(arg, kos_bytes_str(texts[i]));

@@ -14,9 +14,16 @@
 
 enum { TIMERS = 5, LINKS = 32, STEPS = 200, QUEUE = 64 };
 
-struct link { uint64_t id, may_send, may_receive; bool up, dialled, closing; };
+struct link {
+    uint64_t id, may_send, may_receive;
+    bool up, dialled, closing;
+};
 
-struct event { int kind; uint64_t op; int fd; }; /* what the plugin asked and is told of later */
+struct event {
+    int kind;
+    uint64_t op;
+    int fd;
+}; /* what the plugin asked and is told of later */
 enum { ASKED_STATE = 1, ASKED_OPEN, ASKED_COMMIT };
 
 struct world {
@@ -26,10 +33,10 @@ struct world {
     uint64_t now_ms, timers[TIMERS], seed, next;
     struct event queue[QUEUE];
     size_t queued;
-    int modem, watched, watching;        /* our end; the plugin's fd and what it watches */
+    int modem, watched, watching; /* our end; the plugin's fd and what it watches */
     struct link links[LINKS];
     bool endpoint, stopped, inside;
-    struct kiss_decoder heard;           /* what the plugin tells the modem */
+    struct kiss_decoder heard; /* what the plugin tells the modem */
 };
 
 static struct world *world; /* of this run */
@@ -59,16 +66,33 @@ static void h_log(HOST, int32_t level, const char *text)
     (void)level;
     FUZZ_CHECK(strlen(text) < 2000);
 }
-static int64_t h_now(HOST) { (void)host; return INT64_C(1781900000000) + (int64_t)world->now_ms; }
-static uint64_t h_mono(HOST) { (void)host; return (1000 + world->now_ms) * 1000000; }
-static void h_random(HOST, void *out, size_t len) { (void)host; fuzz_fill(&world->seed, out, len); }
+static int64_t h_now(HOST)
+{
+    (void)host;
+    return INT64_C(1781900000000) + (int64_t)world->now_ms;
+}
+static uint64_t h_mono(HOST)
+{
+    (void)host;
+    return (1000 + world->now_ms) * 1000000;
+}
+static void h_random(HOST, void *out, size_t len)
+{
+    (void)host;
+    fuzz_fill(&world->seed, out, len);
+}
 static void h_timer_set(HOST, uint64_t timer, uint64_t delay_ms)
 {
     (void)host;
     FUZZ_CHECK(timer < TIMERS);
     world->timers[timer] = world->now_ms + delay_ms + 1;
 }
-static void h_timer_stop(HOST, uint64_t timer) { (void)host; FUZZ_CHECK(timer < TIMERS); world->timers[timer] = 0; }
+static void h_timer_stop(HOST, uint64_t timer)
+{
+    (void)host;
+    FUZZ_CHECK(timer < TIMERS);
+    world->timers[timer] = 0;
+}
 static int32_t h_watch(HOST, int32_t fd, int32_t events)
 {
     (void)host;
@@ -81,10 +105,28 @@ static void ask(int kind, uint64_t op)
     FUZZ_CHECK(world->queued < QUEUE);
     world->queue[world->queued++] = (struct event){ kind, op, -1 };
 }
-static void h_open(HOST, const char *what, uint64_t op) { (void)host; FUZZ_CHECK(strncmp(what, "device:/dev/", 12) == 0); ask(ASKED_OPEN, op); }
-static void h_open_cancel(HOST, uint64_t op) { (void)host; (void)op; }
-static void h_state_get(HOST, struct kos_bytes key, uint64_t op) { (void)host; FUZZ_CHECK(key.len); ask(ASKED_STATE, op); }
-static void h_tx_begin(HOST, uint64_t tx) { (void)host; (void)tx; }
+static void h_open(HOST, const char *what, uint64_t op)
+{
+    (void)host;
+    FUZZ_CHECK(strncmp(what, "device:/dev/", 12) == 0);
+    ask(ASKED_OPEN, op);
+}
+static void h_open_cancel(HOST, uint64_t op)
+{
+    (void)host;
+    (void)op;
+}
+static void h_state_get(HOST, struct kos_bytes key, uint64_t op)
+{
+    (void)host;
+    FUZZ_CHECK(key.len);
+    ask(ASKED_STATE, op);
+}
+static void h_tx_begin(HOST, uint64_t tx)
+{
+    (void)host;
+    (void)tx;
+}
 static void h_tx_put(HOST, uint64_t tx, struct kos_bytes key, struct kos_bytes value)
 {
     (void)host;
@@ -92,8 +134,17 @@ static void h_tx_put(HOST, uint64_t tx, struct kos_bytes key, struct kos_bytes v
     fuzz_touch(key.data, key.len);
     fuzz_touch(value.data, value.len);
 }
-static void h_tx_commit(HOST, uint64_t tx, uint64_t op) { (void)host; (void)tx; ask(ASKED_COMMIT, op); }
-static void h_stopped(HOST) { (void)host; world->stopped = true; }
+static void h_tx_commit(HOST, uint64_t tx, uint64_t op)
+{
+    (void)host;
+    (void)tx;
+    ask(ASKED_COMMIT, op);
+}
+static void h_stopped(HOST)
+{
+    (void)host;
+    world->stopped = true;
+}
 
 static void e_endpoint_up(HOST, uint64_t endpoint, const char *address)
 {
@@ -143,7 +194,8 @@ static void e_link_down(HOST, uint64_t id, int32_t status, const char *text)
     FUZZ_CHECK(!world->inside && id && link && status <= 0 && text);
     memset(link, 0, sizeof *link);
 }
-static const struct kos_transport_host events = { sizeof events, e_endpoint_up, e_endpoint_down, e_link_up, e_link_received, e_link_credit, e_link_down };
+static const struct kos_transport_host events = { sizeof events,   e_endpoint_up, e_endpoint_down, e_link_up,
+                                                  e_link_received, e_link_credit, e_link_down };
 
 static const void *h_feature(HOST, const char *name)
 {
@@ -157,7 +209,8 @@ static void answer(struct event event)
 {
     int pair[2];
     if (event.kind != ASKED_OPEN) {
-        world->plugin->completed(world->self, event.op, event.kind == ASKED_COMMIT ? KOS_OK : KOS_E_NOTFOUND, kos_bytes(NULL, 0));
+        world->plugin->completed(world->self, event.op, event.kind == ASKED_COMMIT ? KOS_OK : KOS_E_NOTFOUND,
+                                 kos_bytes(NULL, 0));
         return;
     }
     FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
@@ -185,7 +238,8 @@ static void turn(void)
         if (due) {
             world->timers[due] = 0;
             world->plugin->timer(world->self, due);
-        } else if (world->watching & 1 && (recv(world->watched, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)) {
+        } else if (world->watching & 1 &&
+                   (recv(world->watched, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)) {
             world->plugin->ready(world->self, world->watched, 1);
         } else if (world->watching & 2) {
             world->plugin->ready(world->self, world->watched, 2);
@@ -227,7 +281,8 @@ static void modem_answers(void)
     uint8_t bytes[512];
     ssize_t n;
     turn();
-    for (int rounds = 0; rounds < 20 && world->modem >= 0 && (n = recv(world->modem, bytes, sizeof bytes, MSG_DONTWAIT)) > 0; rounds++)
+    for (int rounds = 0;
+         rounds < 20 && world->modem >= 0 && (n = recv(world->modem, bytes, sizeof bytes, MSG_DONTWAIT)) > 0; rounds++)
         for (ssize_t i = 0; i < n; i++) {
             if (!kiss_push(&world->heard, bytes[i]))
                 continue;
@@ -339,7 +394,8 @@ static void step(struct fuzz_input *in)
         break;
     case 4:
         bytes = fuzz_run(in);
-        if (world->modem >= 0 && bytes.len && send(world->modem, bytes.data, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+        if (world->modem >= 0 && bytes.len &&
+            send(world->modem, bytes.data, bytes.len, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
             turn();
         break;
     case 5:
@@ -362,11 +418,25 @@ static void step(struct fuzz_input *in)
 
 static void open_world(struct world *w)
 {
-    static const struct { const char *name, *text; int64_t number; } given[] = {
-        { "device", "/dev/modem", 0 }, { "region", "eu868", 0 },    { "frequency", "", 868100000 }, { "bandwidth", "", 125000 },
-        { "spreading", "", 8 },        { "coding", "", 5 },         { "power", "", 14 },           { "preamble", "", 0 },
-        { "address", "", 0 },          { "mtu", "", 500 },          { "duty_cycle", "", 0 },       { "budget_window", "", 3600000 },
-        { "jitter", "", 0 },           { "links", "", 16 },         { "idle_timeout", "", 60000 },
+    static const struct {
+        const char *name, *text;
+        int64_t number;
+    } given[] = {
+        { "device", "/dev/modem", 0 },
+        { "region", "eu868", 0 },
+        { "frequency", "", 868100000 },
+        { "bandwidth", "", 125000 },
+        { "spreading", "", 8 },
+        { "coding", "", 5 },
+        { "power", "", 14 },
+        { "preamble", "", 0 },
+        { "address", "", 0 },
+        { "mtu", "", 500 },
+        { "duty_cycle", "", 0 },
+        { "budget_window", "", 3600000 },
+        { "jitter", "", 0 },
+        { "links", "", 16 },
+        { "idle_timeout", "", 60000 },
     };
     enum { GIVEN = sizeof given / sizeof *given };
     struct kos_value values[GIVEN];
@@ -374,15 +444,30 @@ static void open_world(struct world *w)
     struct kos_conf conf = { sizeof conf, list };
     struct kos_error error;
     for (size_t i = 0; i < GIVEN; i++) {
-        values[i] = (struct kos_value){ .size = sizeof values[i], .name = given[i].name, .number = given[i].number, .text = given[i].text };
+        values[i] = (struct kos_value){
+            .size = sizeof values[i], .name = given[i].name, .number = given[i].number, .text = given[i].text
+        };
         list[i] = &values[i];
     }
     world = w;
     *w = (struct world){ .plugin = &kos_plugin_v1, .seed = 31, .modem = -1, .watched = -1, .next = 2 };
-    w->host = (struct kos_host){ .size = sizeof w->host, .abi = KOS_ABI, .feature = h_feature, .log = h_log, .now_ms = h_now, .mono_ns = h_mono,
-                                 .random = h_random, .timer_set = h_timer_set, .timer_stop = h_timer_stop, .watch = h_watch, .open = h_open,
-                                 .open_cancel = h_open_cancel, .state_get = h_state_get, .tx_begin = h_tx_begin, .tx_put = h_tx_put,
-                                 .tx_commit = h_tx_commit, .stopped = h_stopped };
+    w->host = (struct kos_host){ .size = sizeof w->host,
+                                 .abi = KOS_ABI,
+                                 .feature = h_feature,
+                                 .log = h_log,
+                                 .now_ms = h_now,
+                                 .mono_ns = h_mono,
+                                 .random = h_random,
+                                 .timer_set = h_timer_set,
+                                 .timer_stop = h_timer_stop,
+                                 .watch = h_watch,
+                                 .open = h_open,
+                                 .open_cancel = h_open_cancel,
+                                 .state_get = h_state_get,
+                                 .tx_begin = h_tx_begin,
+                                 .tx_put = h_tx_put,
+                                 .tx_commit = h_tx_commit,
+                                 .stopped = h_stopped };
     FUZZ_CHECK(w->plugin->init(&w->host, &conf, &w->self, &error) == KOS_OK);
     /* The settings stay valid until fini: what it keeps of them is the text of the device. */
     w->plugin->start(w->self);
@@ -410,11 +495,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 void fuzz_seeds(fuzz_put *put, void *arg)
 {
     /* listen, bring the modem up, frames from two others, credit, send, time */
-    static const uint8_t one[] = { 1, 0, 0, 0, 0, 6, 6, 2, 0x10, 0, 3, 'a', 'b', 'c', 2, 0x20, 0, 1, 'x', 1, 3, 0, 0, 100, 1, 2, 0, 0, 50,
-                                   6, 5, 0x10, 0, 1, 2, 0, 0, 90, 0x85, 6, 1, 0x84, 0, 0, 0, 1, 0x85, 0, 0, 0 };
-    static const uint8_t two[] = { 1, 1, 0, 0, 7, 6, 6, 1, 2, 0, 0, 200, 6, 3, KISS_RSSI, 0, 1, 100, 3, KISS_SNR, 0, 1, 20, 2, 1, 0, 1, 'a', 0x20,
-                                   3, KISS_ERROR, 0, 1, 1, 6, 0x87, 5, 0x20, 0, 6, 6 };
-    static const uint8_t three[] = { 1, 0, 0, 0, 0, 0, 3, KISS_DETECT, 0, 1, 0x46, 3, KISS_FIRMWARE, 0, 2, 1, 1, 5, 1, 0, 4, 0, 5, 0xc0, 0x50, 1, 80, 0xc0, 3, KISS_RESET, 0, 1, 0xf8 };
+    static const uint8_t one[] = { 1, 0,   0, 0,  0,    6, 6,   2,    0x10, 0, 3, 'a', 'b',  'c', 2,    0x20, 0,
+                                   1, 'x', 1, 3,  0,    0, 100, 1,    2,    0, 0, 50,  6,    5,   0x10, 0,    1,
+                                   2, 0,   0, 90, 0x85, 6, 1,   0x84, 0,    0, 0, 1,   0x85, 0,   0,    0 };
+    static const uint8_t two[] = { 1,         1, 0,          0,   7, 6,        6, 1,    2,  0,    0, 200, 6, 3,
+                                   KISS_RSSI, 0, 1,          100, 3, KISS_SNR, 0, 1,    20, 2,    1, 0,   1, 'a',
+                                   0x20,      3, KISS_ERROR, 0,   1, 1,        6, 0x87, 5,  0x20, 0, 6,   6 };
+    static const uint8_t three[] = { 1, 0, 0, 0, 0, 0, 3,    KISS_DETECT, 0, 1,  0x46, 3, KISS_FIRMWARE, 0, 2, 1,   1,
+                                     5, 1, 0, 4, 0, 5, 0xc0, 0x50,        1, 80, 0xc0, 3, KISS_RESET,    0, 1, 0xf8 };
     put(arg, kos_bytes(one, sizeof one));
     put(arg, kos_bytes(two, sizeof two));
     put(arg, kos_bytes(three, sizeof three));

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Links from strangers: the input opens streams and datagram links to a node, or has it dial, and says what comes over
- * them. Bytes as they stand; or a handshake that is played honestly up to any point, in either role and pattern, with
- * any payload; then records, sealed with the keys of that handshake, before the stranger's identity is proven and after.
- * The node never sends beyond its credit, hands over nothing that is not signed, and keeps to its bounds.
+ * Links from strangers: the input opens streams and datagram links to a node, or has it dial, and says what comes
+ * over them. Bytes as they stand; or a handshake that is played honestly up to any point, in either role and
+ * pattern, with any payload; then records, sealed with the keys of that handshake, before the stranger's identity
+ * is proven and after. The node never sends beyond its credit, hands over nothing that is not signed, and keeps to
+ * its bounds.
  */
 #include "fuzz.h"
 
@@ -18,11 +19,11 @@ struct link {
     uint64_t id;
     bool used, up, closed, datagrams, initiator; /* initiator: the stranger's side */
     uint64_t window, credit;
-    struct kos_buf out;                          /* what the node sent; datagrams behind u16 lengths */
+    struct kos_buf out; /* what the node sent; datagrams behind u16 lengths */
     size_t read;
     struct klp_noise *noise;
     int32_t pattern;
-    uint8_t number;                              /* handshake messages so far */
+    uint8_t number; /* handshake messages so far */
     uint32_t attempt;
     struct klp_record *send, *receive;
 };
@@ -107,10 +108,7 @@ static void on_close(struct kos_carrier *carrier, uint64_t id, bool flush)
         link->closed = true;
 }
 
-static void settle(void)
-{
-    kos_manual_settle(world->node->manual);
-}
+static void settle(void) { kos_manual_settle(world->node->manual); }
 
 static void down(struct link *link)
 {
@@ -130,7 +128,9 @@ static struct kos_link_info info_of(struct link *link, uint8_t how)
 {
     static const char *const remotes[] = { "tcp://192.0.2.1:1", "tcp://192.0.2.2:2", "", "radio://7" };
     static const uint32_t mtus[] = { 1200, 200, 100000, 128 };
-    struct kos_link_info info = { .size = sizeof info, .local = "mem://home", .remote = remotes[how >> 1 & 3], .send_window_bytes = 1 << 18 };
+    struct kos_link_info info = {
+        .size = sizeof info, .local = "mem://home", .remote = remotes[how >> 1 & 3], .send_window_bytes = 1 << 18
+    };
     if (how & 1) {
         info.mtu_bytes = mtus[how >> 3 & 3];
         info.flags = how & 0x20 ? KOS_LINK_RELIABLE | KOS_LINK_ORDERED : 0;
@@ -185,8 +185,15 @@ static void deliver_handshake(struct link *link, struct kos_bytes message)
     size_t at = 0;
     link->number++;
     if (link->datagrams) {
-        const uint8_t head[9] = { 1, (uint8_t)(link->pattern << 4 | link->number), 1, (uint8_t)(link->attempt >> 24), (uint8_t)(link->attempt >> 16),
-                                  (uint8_t)(link->attempt >> 8), (uint8_t)link->attempt, (uint8_t)(message.len >> 8), (uint8_t)message.len };
+        const uint8_t head[9] = { 1,
+                                  (uint8_t)(link->pattern << 4 | link->number),
+                                  1,
+                                  (uint8_t)(link->attempt >> 24),
+                                  (uint8_t)(link->attempt >> 16),
+                                  (uint8_t)(link->attempt >> 8),
+                                  (uint8_t)link->attempt,
+                                  (uint8_t)(message.len >> 8),
+                                  (uint8_t)message.len };
         memcpy(out, head, sizeof head);
         at = sizeof head;
     } else {
@@ -220,7 +227,8 @@ static struct kos_bytes next_handshake(struct link *link)
             continue;
         if (!link->number) {
             link->pattern = datagram[1] >> 4 & 7;
-            link->attempt = (uint32_t)datagram[3] << 24 | (uint32_t)datagram[4] << 16 | (uint32_t)datagram[5] << 8 | datagram[6];
+            link->attempt =
+                (uint32_t)datagram[3] << 24 | (uint32_t)datagram[4] << 16 | (uint32_t)datagram[5] << 8 | datagram[6];
         }
         size_t body = (size_t)datagram[7] << 8 | datagram[8];
         return kos_bytes(datagram + 9, body < len - 9 ? body : len - 9);
@@ -255,7 +263,8 @@ static void begin_handshake(struct link *link, uint8_t how)
             return;
     }
     link->noise = klp_noise_new(link->pattern, link->initiator, world->secret,
-                                link->initiator && link->pattern == KLP_NOISE_IK ? world->node_static : NULL, fuzz_random(&world->seed));
+                                link->initiator && link->pattern == KLP_NOISE_IK ? world->node_static : NULL,
+                                fuzz_random(&world->seed));
     if (!link->noise)
         return;
     uint8_t payload[1024];
@@ -343,14 +352,20 @@ static void honest(struct link *link, uint8_t what, uint8_t seq)
         len = sizeof hello - 1;
         memcpy(body, hello, len);
     } else {
-        struct klp_message m = { .type = "TASK_REQUEST", .id = { { what, seq } }, .source = kos_bytes_str("klp://node.laptop"),
-                                 .target = kos_bytes_str("klp://node.home"), .source_id = *klp_log_id(world->stranger.log),
-                                 .target_id = world->node->id, .created = kos_now_ms(world->node->env),
-                                 .expires = kos_now_ms(world->node->env) + 60000, .payload = { KLP_JSON_OBJECT, kos_bytes_str("{}") } };
+        struct klp_message m = { .type = "TASK_REQUEST",
+                                 .id = { { what, seq } },
+                                 .source = kos_bytes_str("klp://node.laptop"),
+                                 .target = kos_bytes_str("klp://node.home"),
+                                 .source_id = *klp_log_id(world->stranger.log),
+                                 .target_id = world->node->id,
+                                 .created = kos_now_ms(world->node->env),
+                                 .expires = kos_now_ms(world->node->env) + 60000,
+                                 .payload = { KLP_JSON_OBJECT, kos_bytes_str("{}") } };
         type = KLP_FRAME_MESSAGE;
         klass = KLP_CLASS_INTERACTIVE;
         FUZZ_CHECK(klp_message_make(&m, body + 2 + KLP_SIGNATURE_LEN, cap - 2 - KLP_SIGNATURE_LEN, &len, NULL) == 0);
-        FUZZ_CHECK(klp_sign(&world->stranger.current, KLP_TAG_MESSAGE, kos_bytes(body + 2 + KLP_SIGNATURE_LEN, len), body + 2) == 0);
+        FUZZ_CHECK(klp_sign(&world->stranger.current, KLP_TAG_MESSAGE, kos_bytes(body + 2 + KLP_SIGNATURE_LEN, len),
+                            body + 2) == 0);
         body[0] = 0;
         body[1] = KLP_SIGNATURE_LEN;
         len += 2 + KLP_SIGNATURE_LEN;
@@ -374,8 +389,8 @@ static void connected(void *arg, const struct kos_mesh_connected *result)
 static void dial(uint8_t how)
 {
     struct kos_error error;
-    kos_mesh_connect(world->node->mesh, how & 1 ? "tcp://192.0.2.9:1" : "mem://x", how & 2 ? klp_log_id(world->stranger.log) : NULL, 5000,
-                     connected, NULL, &error);
+    kos_mesh_connect(world->node->mesh, how & 1 ? "tcp://192.0.2.9:1" : "mem://x",
+                     how & 2 ? klp_log_id(world->stranger.log) : NULL, 5000, connected, NULL, &error);
     settle();
 }
 
@@ -462,7 +477,8 @@ static void open_world(struct world *w)
     klp_x25519_public(kos_keys_noise_secret(w->node->keys), w->node_static);
     w->seed = 23;
     struct kos_tx *tx = kos_tx_begin(w->node->store);
-    FUZZ_CHECK(kos_trust_set(w->node->trust, tx, klp_log_id(w->stranger.log), 8, NULL) == KOS_OK && kos_tx_commit(tx, NULL, NULL) >= 0);
+    FUZZ_CHECK(kos_trust_set(w->node->trust, tx, klp_log_id(w->stranger.log), 8, NULL) == KOS_OK &&
+               kos_tx_commit(tx, NULL, NULL) >= 0);
     settle();
 }
 
@@ -476,6 +492,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step(&in);
     for (uint32_t i = 0; i < w->node->seen_count; i++)
         FUZZ_CHECK(memcmp(w->node->seen[i].source_id, klp_log_id(w->stranger.log)->b, KLP_ID_LEN) == 0);
+    /* What a person asks is answered, whatever strangers did. */
+    json_t *status = kos_mesh_status(w->node->mesh), *peers = kos_mesh_peers(w->node->mesh);
+    FUZZ_CHECK(status && peers);
+    json_decref(status);
+    json_decref(peers);
     for (size_t i = 0; i < LINKS; i++)
         down(&w->links[i]);
     FUZZ_CHECK(!w->node->mesh->links || HASH_COUNT(w->node->mesh->links) <= LINKS);

@@ -18,7 +18,7 @@ struct world {
     struct net_node *a, *b;
     uint64_t ran_ms;
     uint8_t item[ITEM];
-    uint8_t sent[KOS_ID_BYTES];  /* the last message of b */
+    uint8_t sent[KOS_ID_BYTES]; /* the last message of b */
 };
 
 static void pass(struct world *w, uint64_t ms)
@@ -110,11 +110,15 @@ static bool object(struct kos_bytes text)
 static size_t message_into(struct world *w, struct fuzz_input *in, uint8_t *out, size_t cap)
 {
     static const char *const types[] = { "TASK_REQUEST", "BROADCAST_ANNOUNCE", "ERROR", "UNKNOWN" };
-    static const char *const targets[] = { "klp://node.home", "klp://agent.echo.home", "klp://node.else", "peer://home" };
+    static const char *const targets[] = { "klp://node.home", "klp://agent.echo.home", "klp://node.else",
+                                           "peer://home" };
     uint8_t how = fuzz_u8(in), which = fuzz_u8(in);
     struct kos_bytes payload = fuzz_run(in);
-    struct klp_message m = { .source = kos_bytes_str("klp://node.laptop"), .target = kos_bytes_str(targets[which >> 2 & 3]),
-                             .source_id = w->a->id, .target_id = w->b->id, .created = kos_now_ms(w->b->env) };
+    struct klp_message m = { .source = kos_bytes_str("klp://node.laptop"),
+                             .target = kos_bytes_str(targets[which >> 2 & 3]),
+                             .source_id = w->a->id,
+                             .target_id = w->b->id,
+                             .created = kos_now_ms(w->b->env) };
     strcpy(m.type, types[which & 3]);
     m.id.b[0] = which;
     m.expires = m.created + 60000;
@@ -154,7 +158,8 @@ static void one_message(struct world *w, struct fuzz_input *in, uint8_t op)
     w->item[0] = 0;
     w->item[1] = KLP_SIGNATURE_LEN;
     klp_sign(secret_of(op & 0x40 ? w->b : w->a), KLP_TAG_MESSAGE, kos_bytes(w->item + head, len), w->item + 2);
-    item(w, KLP_FRAME_MESSAGE, op & 0x20 ? KLP_CLASS_BULK : KLP_CLASS_INTERACTIVE, kos_bytes(w->item, head + len), head, op & 0x10);
+    item(w, KLP_FRAME_MESSAGE, op & 0x20 ? KLP_CLASS_BULK : KLP_CLASS_INTERACTIVE, kos_bytes(w->item, head + len), head,
+         op & 0x10);
 }
 
 static void batch(struct world *w, struct fuzz_input *in, uint8_t op)
@@ -191,10 +196,12 @@ static void receipts(struct world *w, struct fuzz_input *in, uint8_t op)
         memcpy(receipt.id.b, w->sent, sizeof w->sent);
         if (digest.len)
             memcpy(receipt.digest.b, digest.data, digest.len);
-        klp_receipts_make(&w->a->id, 0, kos_now_ms(w->b->env), &receipt, 1, w->item + KLP_SIGNATURE_LEN, ITEM - KLP_SIGNATURE_LEN, &len);
+        klp_receipts_make(&w->a->id, 0, kos_now_ms(w->b->env), &receipt, 1, w->item + KLP_SIGNATURE_LEN,
+                          ITEM - KLP_SIGNATURE_LEN, &len);
     }
     klp_sign(secret_of(w->a), KLP_TAG_RECEIPT, kos_bytes(w->item + KLP_SIGNATURE_LEN, len), w->item);
-    item(w, KLP_FRAME_RECEIPTS, KLP_CLASS_CONTROL, kos_bytes(w->item, KLP_SIGNATURE_LEN + len), KLP_SIGNATURE_LEN, op & 0x10);
+    item(w, KLP_FRAME_RECEIPTS, KLP_CLASS_CONTROL, kos_bytes(w->item, KLP_SIGNATURE_LEN + len), KLP_SIGNATURE_LEN,
+         op & 0x10);
 }
 
 static void log_of_a(struct world *w, struct fuzz_input *in, uint8_t op)
@@ -212,13 +219,16 @@ static void log_of_a(struct world *w, struct fuzz_input *in, uint8_t op)
 
 static void statement(struct world *w, struct fuzz_input *in, uint8_t op)
 {
-    struct klp_statement s = { .kind = MESH_RECORD_KIND, .issuer = w->a->id, .seq = fuzz_u8(in), .created = kos_now_ms(w->b->env) };
+    struct klp_statement s = {
+        .kind = MESH_RECORD_KIND, .issuer = w->a->id, .seq = fuzz_u8(in), .created = kos_now_ms(w->b->env)
+    };
     struct kos_bytes body = fuzz_run(in);
     size_t len;
     s.expires = s.created + 1000000;
     s.event = op & 0x80 ? fuzz_u8(in) : 0;
     if (!object(body))
-        body = kos_bytes_str("{\"addresses\":[\"mem://laptop\"],\"agents\":[],\"name\":\"laptop\",\"roles\":[\"peer\"]}");
+        body =
+            kos_bytes_str("{\"addresses\":[\"mem://laptop\"],\"agents\":[],\"name\":\"laptop\",\"roles\":[\"peer\"]}");
     if (klp_statement_make(&s, body, secret_of(w->a), w->item, ITEM, &len) == 0)
         frame(w, KLP_FRAME_STATEMENT, KLP_CLASS_CONTROL, false, kos_bytes(w->item, len));
 }
@@ -236,7 +246,8 @@ static void happen(struct world *w, struct fuzz_input *in, uint8_t op)
         net_policy(w->b, "peers = { block = [ \"laptop\" ]; };");
         break;
     case 2:
-        net_policy(w->b, "limits = ( { peer = \"*\"; type = \"*\"; messages_per_minute = 3; bytes_per_minute = \"2K\"; } );");
+        net_policy(w->b,
+                   "limits = ( { peer = \"*\"; type = \"*\"; messages_per_minute = 3; bytes_per_minute = \"2K\"; } );");
         break;
     case 3:
         net_policy(w->b, "name = \"x\";");
@@ -303,7 +314,8 @@ static void step(struct world *w, struct fuzz_input *in)
             net_settle(w->net);
         break;
     case 13:
-        net_send(w->a, w->b, "TASK_REQUEST", (size_t)fuzz_u8(in) * 16, op & 0x80 ? KLP_CLASS_BULK : KLP_CLASS_INTERACTIVE, NULL);
+        net_send(w->a, w->b, "TASK_REQUEST", (size_t)fuzz_u8(in) * 16,
+                 op & 0x80 ? KLP_CLASS_BULK : KLP_CLASS_INTERACTIVE, NULL);
         if (op & 0x40)
             net_settle(w->net);
         break;
@@ -345,16 +357,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint32_t i = 0; i < w->b->seen_count; i++)
         FUZZ_CHECK(memcmp(w->b->seen[i].source_id, w->a->id.b, KLP_ID_LEN) == 0);
     FUZZ_CHECK(w->b->mesh->half_open <= 2);
+    json_t *status = kos_mesh_status(w->b->mesh), *peers = kos_mesh_peers(w->b->mesh);
+    FUZZ_CHECK(status && peers);
+    json_decref(status);
+    json_decref(peers);
     net_fini(w->net);
     free(w->net);
     free(w);
     return 0;
 }
 
-static void run(struct fuzz_out *out, const char *text)
-{
-    fuzz_add_run(out, kos_bytes_str(text));
-}
+static void run(struct fuzz_out *out, const char *text) { fuzz_add_run(out, kos_bytes_str(text)); }
 
 void fuzz_seeds(fuzz_put *put, void *arg)
 {

@@ -21,10 +21,12 @@ static void text_form(struct kos_bytes text)
     FUZZ_CHECK(signature_len <= sizeof signature);
     uint8_t *whole;
     size_t whole_len;
-    int32_t result = klp_message_to_text(kos_bytes(body, body_len), kos_bytes(signature, signature_len), &whole, &whole_len, &error);
+    int32_t result =
+        klp_message_to_text(kos_bytes(body, body_len), kos_bytes(signature, signature_len), &whole, &whole_len, &error);
     FUZZ_CHECK(result == (signature_len ? 0 : KOS_E_INVALID));
     if (result == 0) {
-        FUZZ_CHECK(klp_message_from_text(kos_bytes(whole, whole_len), &again, &again_len, other, &other_len, &error) == 0);
+        FUZZ_CHECK(klp_message_from_text(kos_bytes(whole, whole_len), &again, &again_len, other, &other_len, &error) ==
+                   0);
         FUZZ_CHECK(fuzz_same(kos_bytes(body, body_len), kos_bytes(again, again_len)));
         FUZZ_CHECK(fuzz_same(kos_bytes(signature, signature_len), kos_bytes(other, other_len)));
         free(again);
@@ -58,7 +60,8 @@ static void sealing(struct kos_bytes body, const struct klp_message *message)
     uint8_t *id = memmem(sealed, sealed_len, "\"created\":1", 11);
     if (id) {
         id[10] = '2';
-        FUZZ_CHECK(klp_open_message(kos_bytes(sealed, sealed_len), secret, public_key, &opened, &opened_len, &error) < 0);
+        FUZZ_CHECK(klp_open_message(kos_bytes(sealed, sealed_len), secret, public_key, &opened, &opened_len, &error) <
+                   0);
     }
     free(sealed);
 }
@@ -189,7 +192,8 @@ static void seed_message(fuzz_put *put, void *arg, struct t_identity *identity, 
     FUZZ_CHECK(klp_message_make(message, body, sizeof body, &len, &error) == 0);
     seed(put, arg, 0, kos_bytes(body, len));
     FUZZ_CHECK(klp_sign(&identity->current, KLP_TAG_MESSAGE, kos_bytes(body, len), signature) == 0);
-    FUZZ_CHECK(klp_message_to_text(kos_bytes(body, len), kos_bytes(signature, sizeof signature), &text, &text_len, &error) == 0);
+    FUZZ_CHECK(klp_message_to_text(kos_bytes(body, len), kos_bytes(signature, sizeof signature), &text, &text_len,
+                                   &error) == 0);
     seed(put, arg, 1, kos_bytes(text, text_len));
     free(text);
     seed(put, arg, 1, kos_bytes(body, len));
@@ -207,9 +211,14 @@ void fuzz_seeds(fuzz_put *put, void *arg)
 {
     struct t_identity identity;
     t_incept(&identity, KLP_KIND_NODE, KLP_ALG_ED25519, 1, false, NULL);
-    struct klp_message message = { .type = "TASK_REQUEST", .id = { { 1, 2, 3 } }, .source = kos_bytes_str("klp://node.usa.kai"),
-                                   .target = kos_bytes_str("klp://agent.genie.fr.kai"), .source_id = *klp_log_id(identity.log),
-                                   .target_id = { { 9 } }, .created = T0, .expires = T0 + 60000,
+    struct klp_message message = { .type = "TASK_REQUEST",
+                                   .id = { { 1, 2, 3 } },
+                                   .source = kos_bytes_str("klp://node.usa.kai"),
+                                   .target = kos_bytes_str("klp://agent.genie.fr.kai"),
+                                   .source_id = *klp_log_id(identity.log),
+                                   .target_id = { { 9 } },
+                                   .created = T0,
+                                   .expires = T0 + 60000,
                                    .payload = { KLP_JSON_OBJECT, kos_bytes_str("{\"skill\":\"echo\"}") } };
     seed_message(put, arg, &identity, &message);
     message.has_reply_to = true;
@@ -217,8 +226,10 @@ void fuzz_seeds(fuzz_put *put, void *arg)
     message.trace = kos_bytes_str("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     message.payload.text = kos_bytes_str("{}");
     seed_message(put, arg, &identity, &message);
-    struct klp_receipt receipts[2] = { { .id = { { 1 } }, .digest = { { 2 } } },
-                                       { .id = { { 3 } }, .digest = { { 4 } }, .error = KOS_E_BUSY, .text = "later \xc3\xa4\n" } };
+    struct klp_receipt receipts[2] = {
+        { .id = { { 1 } }, .digest = { { 2 } } },
+        { .id = { { 3 } }, .digest = { { 4 } }, .error = KOS_E_BUSY, .text = "later \xc3\xa4\n" }
+    };
     uint8_t body[1024], signature[KLP_SIGNATURE_LEN], one[KLP_BATCH_SIGNATURE_MAX];
     size_t len;
     FUZZ_CHECK(klp_receipts_make(klp_log_id(identity.log), 0, T0, receipts, 2, body, sizeof body, &len) == 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A cell's socket as kosd sees it: the input is what the cell writes, byte by byte or frame by frame, between calls that
- * kosd makes, while time passes and either side ends it. The order of a plugin's life is kept whatever comes, its end is
- * told exactly once, and after that nothing.
+ * A cell's socket as kosd sees it: the input is what the cell writes, byte by byte or frame by frame, between calls
+ * that kosd makes, while time passes and either side ends it. The order of a plugin's life is kept whatever comes,
+ * its end is told exactly once, and after that nothing.
  */
 #include "fuzz.h"
 
@@ -20,7 +20,7 @@ struct world {
     struct kos_services services;
     struct kos_backend *backend;
     struct kos_services_ops ops;
-    int fd;                       /* the cell's side; -1: it closed it */
+    int fd; /* the cell's side; -1: it closed it */
     unsigned begun, ended, quiet, finished, calls_at_end;
     bool stopped;
 };
@@ -168,7 +168,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.fd = pair[1];
     json_t *description = json_object();
     struct kos_driver_spec spec = { .name = "p", .path = "/p.so", .where = "p", .description = description };
-    FUZZ_CHECK(kos_remote_new(w.watching.env, pair[0], &spec, 1000, &w.services, &events, &w.backend, &error) == KOS_OK);
+    FUZZ_CHECK(kos_remote_new(w.watching.env, pair[0], &spec, 1000, &w.services, &events, &w.backend, &error) ==
+               KOS_OK);
     turn();
     while (in.left)
         step(&in);

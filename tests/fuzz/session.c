@@ -61,7 +61,8 @@ static bool handshake(struct world *w, struct fuzz_input *in)
     klp_x25519_public(secrets[1], public_key);
     if (mode & 2)
         public_key[0] ^= 1; /* a key that is not the one there */
-    w->noise[0] = klp_noise_new(pattern, true, secrets[0], pattern == KLP_NOISE_IK ? public_key : NULL, fuzz_random(&w->seed));
+    w->noise[0] =
+        klp_noise_new(pattern, true, secrets[0], pattern == KLP_NOISE_IK ? public_key : NULL, fuzz_random(&w->seed));
     w->noise[1] = klp_noise_new(mode & 4 ? 3 - pattern : pattern, false, secrets[1], NULL, fuzz_random(&w->seed));
     FUZZ_CHECK(w->noise[0] && w->noise[1]);
     bool wrong = (mode & 2 && pattern == KLP_NOISE_IK) || mode & 4;
@@ -100,7 +101,8 @@ static void seal(struct world *w, struct fuzz_input *in, bool stream)
     slot->opened = false;
     slot->counter = klp_record_counter(w->send);
     struct kos_bytes plain = kos_bytes(slot->plain, slot->plain_len);
-    int32_t result = stream ? klp_record_seal(w->send, plain, slot->sealed) : klp_record_seal_datagram(w->send, plain, slot->sealed);
+    int32_t result =
+        stream ? klp_record_seal(w->send, plain, slot->sealed) : klp_record_seal_datagram(w->send, plain, slot->sealed);
     FUZZ_CHECK(result == 0);
     slot->sealed_len = slot->plain_len + (stream ? KLP_RECORD_OVERHEAD : KLP_RECORD_DATAGRAM_OVERHEAD);
 }
@@ -173,9 +175,15 @@ void fuzz_seeds(fuzz_put *put, void *arg)
 {
     /* mode, three messages as they are (IK: two), then form, and seal, open, open again, spoil */
     static const uint8_t runs[][24] = {
-        { 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 1, 0, 0, 0, 7, 1, 1, 1, 0, 3, 8 }, { 1, 0, 0, 0, 6, 5, 6, 7, 8, 1, 3, 0, 1, 0, 0, 1, 1, 0, 1, 2, 0 },
-        { 0, 0, 0, 0, 1, 0, 5, 1, 0, 0, 0, 6, 1, 1, 0, 1, 1, 1, 0, 3, 9 }, { 8, 0, 2, 65, 66, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0 },
-        { 0, 1, 0, 3, 4 }, { 0, 0, 1, 0, 40, 1 }, { 3, 0 }, { 5, 0 }, { 0, 0, 0, 2, 0, 30 },
+        { 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 1, 0, 0, 0, 7, 1, 1, 1, 0, 3, 8 },
+        { 1, 0, 0, 0, 6, 5, 6, 7, 8, 1, 3, 0, 1, 0, 0, 1, 1, 0, 1, 2, 0 },
+        { 0, 0, 0, 0, 1, 0, 5, 1, 0, 0, 0, 6, 1, 1, 0, 1, 1, 1, 0, 3, 9 },
+        { 8, 0, 2, 65, 66, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0 },
+        { 0, 1, 0, 3, 4 },
+        { 0, 0, 1, 0, 40, 1 },
+        { 3, 0 },
+        { 5, 0 },
+        { 0, 0, 0, 2, 0, 30 },
     };
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
         put(arg, kos_bytes(runs[i], sizeof runs[i]));

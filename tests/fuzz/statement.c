@@ -102,7 +102,9 @@ void fuzz_seeds(fuzz_put *put, void *arg)
     size_t len;
     t_incept(&node, KLP_KIND_NODE, KLP_ALG_ED25519, 1, false, NULL);
     t_incept(&agent, KLP_KIND_AGENT, KLP_ALG_P256, 20, true, node.log);
-    struct klp_statement said = { .kind = "node_record", .issuer = *klp_log_id(node.log), .seq = 3, .created = T0 - 5, .expires = T0 + 1000 };
+    struct klp_statement said = {
+        .kind = "node_record", .issuer = *klp_log_id(node.log), .seq = 3, .created = T0 - 5, .expires = T0 + 1000
+    };
     FUZZ_CHECK(klp_statement_make(&said, kos_bytes_str("{\"a\":[1]}"), &node.current, text, sizeof text, &len) == 0);
     seed(put, arg, 0, kos_bytes(text, len));
     FUZZ_CHECK(klp_statement_parse(kos_bytes(text, len), &said, NULL) == 0);
@@ -119,10 +121,16 @@ void fuzz_seeds(fuzz_put *put, void *arg)
     end.compromised = true;
     t_make(&end, &node.next, &entry);
     seed(put, arg, 3, t_bytes(&entry));
-    struct klp_acceptance acceptance = { .agent = *klp_log_id(agent.log), .agent_identity = *klp_log_identity(agent.log),
-                                         .host = *klp_log_id(node.log), .host_identity = *klp_log_identity(node.log), .seq = 1,
-                                         .prior = klp_log_head(agent.log)->digest, .created = T0, .key = t_public(&node.next),
-                                         .next = t_commit(&node.recovery), .sealing_key = { 9 } };
+    struct klp_acceptance acceptance = { .agent = *klp_log_id(agent.log),
+                                         .agent_identity = *klp_log_identity(agent.log),
+                                         .host = *klp_log_id(node.log),
+                                         .host_identity = *klp_log_identity(node.log),
+                                         .seq = 1,
+                                         .prior = klp_log_head(agent.log)->digest,
+                                         .created = T0,
+                                         .key = t_public(&node.next),
+                                         .next = t_commit(&node.recovery),
+                                         .sealing_key = { 9 } };
     FUZZ_CHECK(klp_acceptance_make(&acceptance, &node.next, text, sizeof text, &len, NULL) == 0);
     seed(put, arg, 4, kos_bytes(text, len));
     struct klp_event move = t_event(agent.log, KLP_EVENT_HANDOVER, 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A --stdio agent that says what it likes, when it likes, while tasks are given to it, cancelled, run out of credit and
- * of time, its state is asked for, and its process dies and is started again. Every run ends at most once, and after the
- * end of all processes exactly once.
+ * A --stdio agent that says what it likes, when it likes, while tasks are given to it, cancelled, run out of credit
+ * and of time, its state is asked for, and its process dies and is started again. Every run ends at most once, and
+ * after the end of all processes exactly once.
  */
 #include "fuzz.h"
 
@@ -44,13 +44,16 @@ static void speak_line(struct fixture *f, struct fuzz_input *in)
     static const char *const members[] = { "part", "progress", "result", "error" };
     uint8_t which = fuzz_u8(in), member = fuzz_u8(in);
     struct kos_bytes value = fuzz_run(in);
-    char *line = kos_format("{\"%s\":\"%s%d\",\"%s\":%.*s}\n", member & 8 ? "id" : "task", member & 8 ? "r" : "task-", which % RUNS,
-                            member & 8 ? "snapshot" : members[member % 4], (int)value.len, value.len ? (const char *)value.data : "");
+    char *line = kos_format("{\"%s\":\"%s%d\",\"%s\":%.*s}\n", member & 8 ? "id" : "task", member & 8 ? "r" : "task-",
+                            which % RUNS, member & 8 ? "snapshot" : members[member % 4], (int)value.len,
+                            value.len ? (const char *)value.data : "");
     speak(f, kos_bytes_str(line));
     free(line);
 }
 
-struct asked { unsigned given, answered; };
+struct asked {
+    unsigned given, answered;
+};
 
 static void step(struct fixture *f, const struct klp_id *id, uint64_t *runs, struct asked *asked, struct fuzz_input *in)
 {
@@ -66,7 +69,8 @@ static void step(struct fixture *f, const struct klp_id *id, uint64_t *runs, str
         break;
     case 3:
         if (*runs < RUNS)
-            run_credit(f, id, (*runs)++, op & 0x80 ? "[\"a\",{\"base64\":\"AA==\"}]" : "[]", op & 0x40 ? UINT64_MAX : fuzz_u8(in));
+            run_credit(f, id, (*runs)++, op & 0x80 ? "[\"a\",{\"base64\":\"AA==\"}]" : "[]",
+                       op & 0x40 ? UINT64_MAX : fuzz_u8(in));
         break;
     case 4:
         kos_agents_cancel(f->agents, &f->owner, fuzz_u8(in) % RUNS);

@@ -84,10 +84,14 @@ static inline bool fuzz_watch_turn(struct fuzz_watching *watching)
         struct kos_watch *watch = watching->watches[i];
         if (!watch || !watch->events)
             continue;
-        struct pollfd p = { watch->fd, (short)((watch->events & KOS_READABLE ? POLLIN : 0) | (watch->events & KOS_WRITABLE ? POLLOUT : 0)), 0 };
+        struct pollfd p = {
+            watch->fd,
+            (short)((watch->events & KOS_READABLE ? POLLIN : 0) | (watch->events & KOS_WRITABLE ? POLLOUT : 0)), 0
+        };
         if (poll(&p, 1, 0) != 1)
             continue;
-        int32_t events = (p.revents & (POLLIN | POLLHUP | POLLERR) ? KOS_READABLE : 0) | (p.revents & POLLOUT ? KOS_WRITABLE : 0);
+        int32_t events =
+            (p.revents & (POLLIN | POLLHUP | POLLERR) ? KOS_READABLE : 0) | (p.revents & POLLOUT ? KOS_WRITABLE : 0);
         any = true;
         watch->ready(watch->arg, events & watch->events);
     }
