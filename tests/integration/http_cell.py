@@ -8,11 +8,13 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import threading
+import time
 
-from kit import BUILD, check, equal, free_port, has, run
+from kit import BUILD, DEADLINE, check, equal, free_port, has, run
 
 OPEN = 'messages = { allow = [ "PING", "PONG" ]; };\ntrust = { PING = 5; PONG = 5; };\n'
 
@@ -79,7 +81,7 @@ def hooks(case, home, laptop, url, http_settings="fetch_private = true;", isolat
     laptop.policy("web", OPEN + f"""plugins = {{
   http = {{ module = "http.so"; isolate = {isolate}; rights = [ "listen", "net" ];
            settings = {{ listen = [ "127.0.0.1:{laptop.web}" ]; {http_settings} }}; }};
-  web = {{ module = "{case.plugins}/bridge_web.so"; isolate = false; rights = [ "send", "connect" ];
+  web = {{ module = "{case.plugins}/bridge_web.so"; isolate = {isolate}; rights = [ "send", "connect" ];
           maps = ( {{ type = "PONG"; destination = "{url}"; }} );
           settings = {{ target = "{home.address}"; }}; }};
 }};""")
@@ -192,13 +194,13 @@ def test_private_addresses_are_closed(case):
     equal(sink.got, [], "nothing arrived")
 
 
-def test_certificates_are_verified(case):
+def test_certificates_are_verified(case, isolate="false"):
     key, cert = case.path("key.pem"), case.path("cert.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-keyout", key,
                     "-out", cert, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
     home, laptop = nodes(case)
     sink = Sink(case, tls=(cert, key))
-    hooks(case, home, laptop, f"https://localhost:{sink.port}/")
+    hooks(case, home, laptop, f"https://localhost:{sink.port}/", isolate=isolate)
     ready(case, laptop)
     equal(post(laptop, {"n": 1})[0], 202, "taken")
     case.until(lambda: "SSL certificate problem" in laptop.tail(), "not trusted")
@@ -258,6 +260,125 @@ def test_many_at_once(case):
         thread.join()
     equal(said.count(202), 200, "all taken")
     case.until(lambda: sorted(set(sink.taken())) == list(range(200)), "all went out")
+
+
+# ---- in cells ----
+
+def isolated(node):
+    """All of its plugins in cells, the shipped ones too."""
+    path = os.path.join(node.dir, "policy.d", "default.klp-policy")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace("isolate = false", "isolate = true"))
+    return node
+
+
+def cells(case):
+    """home, and a laptop whose plugins all have cells; where answers go, the hook served."""
+    home, laptop = nodes(case)
+    sink = Sink(case)
+    hooks(case, home, isolated(laptop), f"http://127.0.0.1:{sink.port}/", isolate="true")
+    ready(case, laptop)
+    return home, laptop, sink
+
+
+def listed(node):
+    return {p["name"]: p for p in node.json("plugin", "list")["plugins"]}
+
+
+class Clients:
+    """Hooks from several clients at once, each sent again until it is taken, whatever else comes back."""
+
+    def __init__(self, node, each, count=4):
+        self.node, self.each, self.taken, self.trouble, self.lock = node, each, {}, [], threading.Lock()
+        self.threads = [threading.Thread(target=self.client, args=(i * each,)) for i in range(count)]
+        self.total = each * count
+        for thread in self.threads:
+            thread.start()
+
+    def client(self, first):
+        for n in range(first, first + self.each):
+            end = time.monotonic() + DEADLINE
+            while n not in self.taken and time.monotonic() < end:
+                try:
+                    status = post(self.node, {"n": n})[0]
+                except (OSError, http.client.HTTPException) as error:
+                    status = type(error).__name__
+                with self.lock:
+                    if status in (200, 202):
+                        self.taken[n] = status
+                    else:
+                        self.trouble.append(status)
+                if n not in self.taken:
+                    time.sleep(0.02)  # as a client does that is told to come again
+
+    def join(self):
+        for thread in self.threads:
+            thread.join()
+        equal(len(self.taken), self.total, f"taken in the end; trouble: {self.trouble[:20]}")
+        wrong = [t for t in self.trouble if isinstance(t, int) and t not in (503, 404)]
+        equal(wrong, [], "what clients may hear meanwhile")
+
+
+def once(case, sink, total):
+    """Each hook went through the peer exactly once: its answer has one id, whatever how often it was delivered."""
+    case.until(lambda: len(set(sink.taken())) == total, f"all went out: {len(set(sink.taken()))} of {total}")
+    ledger = {}
+    for _, _, key, _, body in list(sink.got):
+        ledger.setdefault(body["n"], set()).add(key)
+    equal({n: k for n, k in ledger.items() if len(k) > 1}, {}, "handled more than once")
+
+
+def fall(case, name, times):
+    """Kills the cell of `name` so many times while hooks come."""
+    _, laptop, sink = cells(case)
+    before = listed(laptop)
+    equal({p["hosting"] for p in before.values()}, {"cell"}, "hosting")
+    clients = Clients(laptop, 40)
+    for i in range(times):
+        case.until(lambda: len(clients.taken) >= 20 * (i + 1), "hooks are taken")  # pylint: disable=cell-var-from-loop
+        os.kill(listed(laptop)[name]["pid"], signal.SIGKILL)
+        case.until(lambda: listed(laptop)[name]["restarts"] == i + 1 and listed(laptop)[name]["state"] == "running",  # pylint: disable=cell-var-from-loop
+                   f"{name} is back: {listed(laptop)[name]}")
+    clients.join()
+    once(case, sink, clients.total)
+    after = listed(laptop)
+    has(after[name]["cause"], f"plugin {name} was killed")
+    equal({n: p["pid"] for n, p in after.items() if n != name}, {n: p["pid"] for n, p in before.items() if n != name}, "the others' processes")
+    equal({p["restarts"] for n, p in after.items() if n != name}, {0}, "the others' restarts")
+    check(clients.trouble, "somebody noticed")
+    ready(case, laptop)
+
+
+def test_the_http_cell_falls(case):
+    fall(case, "http", 3)
+
+
+def test_the_cell_of_the_bridge_falls(case):
+    fall(case, "web", 3)
+
+
+def test_the_http_cell_is_reloaded(case):
+    _, laptop, sink = cells(case)
+    before = listed(laptop)
+    clients = Clients(laptop, 40)
+    case.until(lambda: len(clients.taken) >= 20, "hooks are taken")
+    has(laptop.ctl("plugin", "reload", "http"), "http was reloaded")
+    clients.join()
+    once(case, sink, clients.total)
+    after = listed(laptop)
+    equal([n for n in before if before[n]["pid"] != after[n]["pid"]], ["http"], "whose process is another")
+    equal({p["restarts"] for p in after.values()}, {0}, "a reload is no fall")
+    with laptop.control() as control:
+        status = control.call("org.kos.http.Status")["parameters"]
+    equal([p["prefix"] for p in status["prefixes"]], ["/hook"], "served again")
+    equal(post(laptop, {"n": -1})[0], 202, "goes on")
+    once(case, sink, clients.total + 1)
+
+
+def test_certificates_are_verified_in_a_cell(case):
+    test_certificates_are_verified(case, isolate="true")
 
 
 run(globals())
