@@ -37,6 +37,10 @@ INTEGRATION += tests/integration/lora.py
 INTEGRATION += tests/integration/cells.py
 INTEGRATION += tests/integration/kos_new.py
 INTEGRATION += tests/integration/http_cell.py
+INTEGRATION += tests/integration/static.py
 INTEGRATION += tests/integration/bad.py
+if PLUGIN_VECTOR_HNSW
+INTEGRATION += tests/integration/hnsw.py
+endif
 TESTS += $(INTEGRATION)
-EXTRA_DIST += $(INTEGRATION) tests/integration/kit.py
+EXTRA_DIST += $(INTEGRATION) tests/integration/hnsw.py tests/integration/kit.py

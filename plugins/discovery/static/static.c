@@ -295,6 +295,20 @@ static void fini(void *self)
     free(l);
 }
 
+/* In a process of its own a plugin sees only what the policy lets it read, and not that it is there. */
+static int32_t unreadable(const struct list *l, struct kos_error *ret_error)
+{
+    const char *slash = strrchr(l->file, '/');
+    if (errno != EACCES && errno != EPERM)
+        return kos_fail(ret_error, KOS_E_CONFIG, "the file %s (setting file) cannot be read: %s", l->file,
+                        strerror(errno));
+    return kos_fail(ret_error, KOS_E_CONFIG,
+                    "the file %s (setting file) cannot be read: %s; where the plugin is isolated, the policy lets it "
+                    "read the directory: read = [ \"%.*s\" ];",
+                    l->file, strerror(errno), slash && slash > l->file ? (int)(slash - l->file) : 1,
+                    slash ? l->file : "/");
+}
+
 static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self,
                     struct kos_error *ret_error)
 {
@@ -308,7 +322,7 @@ static int32_t init(const struct kos_host *host, const struct kos_conf *conf, vo
     l->interval_ms = (uint64_t)kos_conf_number(conf, "interval");
     int32_t rc = add_table(l, kos_conf_text(conf, "peers"), ret_error);
     if (rc == KOS_OK && !reread(l))
-        rc = kos_fail(ret_error, KOS_E_CONFIG, "the file %s (setting file) cannot be read: %s", l->file, strerror(errno));
+        rc = unreadable(l, ret_error);
     if (rc < 0)
         fini(l);
     else
