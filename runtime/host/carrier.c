@@ -153,6 +153,17 @@ const struct kos_carrier_ops kos_host_carrier_ops = { c_listen, c_endpoint_close
 
 /* ---- from the plugin ---- */
 
+/* Addresses and sentences are shown to people and programs: one that is no text would make what they stand in vanish. */
+static const char *text_or(struct kos_hosted *hosted, const char *text, const char *otherwise)
+{
+    json_t *probe = text ? json_string(text) : NULL;
+    if (text && !probe)
+        kos_hosted_broke(hosted, "gave an address or a sentence that is not UTF-8");
+    const char *taken = probe ? text : otherwise;
+    json_decref(probe);
+    return taken;
+}
+
 void kos_service_endpoint_up(struct kos_services *services, uint64_t id, const char *address)
 {
     struct kos_hosted *hosted = kos_hosted_of(services);
@@ -169,7 +180,7 @@ void kos_service_endpoint_up(struct kos_services *services, uint64_t id, const c
         free(e->address);
         e->address = kos_strdup(address);
     }
-    kos_mesh_endpoint_up(hosted->hosting->mesh, e->mesh_id, address ? address : "");
+    kos_mesh_endpoint_up(hosted->hosting->mesh, e->mesh_id, text_or(hosted, address, ""));
 }
 
 /* It will listen there again: the mesh hears that it does not now. */
@@ -200,7 +211,7 @@ void kos_service_endpoint_down(struct kos_services *services, uint64_t id, int32
     }
     uint64_t mesh_id = e->mesh_id;
     link_free(e, &hosted->endpoints, &hosted->hosting->mesh_endpoints);
-    kos_mesh_endpoint_down(hosted->hosting->mesh, mesh_id, status, text ? text : kos_error_text(status));
+    kos_mesh_endpoint_down(hosted->hosting->mesh, mesh_id, status, text_or(hosted, text, kos_error_text(status)));
 }
 
 static void accepted(struct kos_hosted *hosted, uint64_t id, uint64_t endpoint, const struct kos_link_info *info)
@@ -227,8 +238,8 @@ void kos_service_link_up(struct kos_services *services, uint64_t id, uint64_t en
     struct kos_hosted *hosted = kos_hosted_of(services);
     struct kos_link_info info;
     KOS_SIZED(&info, given);
-    info.local = info.local ? info.local : "";
-    info.remote = info.remote ? info.remote : "";
+    info.local = text_or(hosted, info.local, "");
+    info.remote = text_or(hosted, info.remote, "");
     if (endpoint) {
         accepted(hosted, id, endpoint, &info);
         return;
@@ -292,7 +303,7 @@ void kos_service_link_down(struct kos_services *services, uint64_t id, int32_t s
     uint64_t mesh_id = link->mesh_id;
     link_free(link, &hosted->links, &hosted->hosting->mesh_links);
     if (mesh_id)
-        kos_mesh_link_down(hosted->hosting->mesh, mesh_id, status, text ? text : kos_error_text(status));
+        kos_mesh_link_down(hosted->hosting->mesh, mesh_id, status, text_or(hosted, text, kos_error_text(status)));
 }
 
 void kos_links_drop(struct kos_hosted *hosted)

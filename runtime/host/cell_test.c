@@ -172,6 +172,16 @@ static void log_flood(void)
         kos_frame_free(frame);
     }
 }
+static void hoard(void)
+{
+    for (uint64_t i = 1; i <= 2 * KOS_TX_MAX + 1 && fake.runs; i++) {
+        const struct kos_frame_head head = { sizeof head, KOS_UP_TX_BEGIN, 0, i };
+        if (send(fake.peer, &head, sizeof head, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+            fixture_turns(2);
+            i--;
+        }
+    }
+}
 static void own_words(void)
 {
     struct kos_frame *frame = kos_frame_new(KOS_UP_BROKE, 0, 0);
@@ -203,6 +213,7 @@ START_TEST(test_hostile_cells)
         { endless_text, "sent a malformed frame" },
         { too_much, "sent a frame out of order" },
         { many_texts, "sent a malformed frame" },
+        { hoard, "began transaction after transaction and ended none: 2048 are open" },
         { no_event, "told an event without a word" },
         { log_flood, "floods the node: more than 5000 log lines, events and finds within a second" },
         { own_words, "broke a rule: it set more timers than there are" },
