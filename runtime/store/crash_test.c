@@ -246,6 +246,43 @@ START_TEST(broken_disk_at_each_operation)
 }
 END_TEST
 
+static uint64_t opening_operations(void)
+{
+    struct life life = { .manual = kos_manual_new(1) };
+    life.env = kos_manual_env(life.manual);
+    ck_assert_int_eq(kos_store_open(life.env, "/state", &tiny, &life.store, NULL), KOS_OK);
+    uint64_t count = kos_manual_file_ops(life.manual);
+    abandon(&life);
+    kos_manual_free(life.manual);
+    return count;
+}
+
+/* The process ends while its disk fails, the next one finds the disk well again and what the first wrote in the page
+ * cache: not all of that is on the disk. Then power is lost. */
+START_TEST(power_loss_after_a_failed_sync_of_the_process_before)
+{
+    uint64_t count = operations();
+    /* From the first transaction on: SQLite has made its file by then. */
+    for (uint64_t nth = opening_operations() + 1; nth <= count; nth++) {
+        struct life life = { .manual = kos_manual_new(nth) };
+        life.env = kos_manual_env(life.manual);
+        kos_manual_fail_files(life.manual, nth, KOS_E_IO);
+        scripted(&life);
+        abandon(&life);
+        kos_manual_fail_files(life.manual, 0, KOS_OK);
+        if (kos_store_open(life.env, "/state", &tiny, &life.store, NULL) == KOS_OK) {
+            life.durable = state_is_whole(&life);
+            ck_assert_int_eq(commit(&life, life.durable + 1), KOS_OK);
+            kos_manual_settle(life.manual);
+            abandon(&life);
+        }
+        kos_manual_power_loss(life.manual);
+        reopen(&life, nth);
+        kos_manual_free(life.manual);
+    }
+}
+END_TEST
+
 START_TEST(full_disk_refuses_and_says_so_once)
 {
     struct life life = { .manual = kos_manual_new(1) };
@@ -443,5 +480,5 @@ START_TEST(missing_segment_is_damage)
 END_TEST
 
 TESTS("store/crash", power_loss_at_each_operation, torn_power_loss_at_each_operation, full_disk_at_each_operation,
-      broken_disk_at_each_operation, full_disk_refuses_and_says_so_once, closed_on_a_full_disk, torn_end_at_each_byte,
+      broken_disk_at_each_operation, power_loss_after_a_failed_sync_of_the_process_before, full_disk_refuses_and_says_so_once, closed_on_a_full_disk, torn_end_at_each_byte,
       damage_is_not_taken_for_a_torn_end, head_survives_in_its_copy, missing_segment_is_damage)

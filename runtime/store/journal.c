@@ -133,6 +133,32 @@ static int32_t next_segment(struct journal *journal, uint64_t first, uint64_t ne
     return KOS_OK;
 }
 
+static int32_t write_again(struct journal *journal)
+{
+    struct kos_env *env = journal->env;
+    size_t len = (size_t)(journal->again_end - journal->again_from);
+    char *path = journal_path(journal->dir, journal->again_first);
+    uint8_t *data = malloc(len);
+    struct kos_file *file = NULL;
+    int32_t rc = data ? env->ops->file_open(env, path, KOS_FILE_READ | KOS_FILE_WRITE, 0, &file) : KOS_E_NOMEM;
+    if (rc == KOS_OK) {
+        int64_t got = env->ops->file_read(file, data, len, journal->again_from);
+        rc = got < 0 ? (int32_t)got : (size_t)got < len ? KOS_E_IO : KOS_OK;
+        if (rc == KOS_OK)
+            rc = env->ops->file_write(file, data, len, journal->again_from);
+        if (rc == KOS_OK)
+            rc = env->ops->file_sync(file);
+        env->ops->file_close(file);
+    }
+    if (rc == KOS_OK)
+        rc = env->ops->dir_sync(env, journal->dir);
+    if (rc == KOS_OK)
+        journal->again_end = 0;
+    free(data);
+    free(path);
+    return rc;
+}
+
 int32_t journal_write(struct journal *journal, uint64_t number, const struct kos_bytes *pieces, size_t count)
 {
     uint64_t payload = 0;
@@ -141,9 +167,12 @@ int32_t journal_write(struct journal *journal, uint64_t number, const struct kos
     if (payload > JOURNAL_PAYLOAD_MAX)
         return KOS_E_LIMIT;
     uint64_t need = journal_record_bytes(payload);
+    int32_t rc = journal->again_end ? write_again(journal) : KOS_OK;
+    if (rc < 0)
+        return rc;
     if (!journal->file || journal->failed || journal->offset + need > journal->size) {
         journal->failed = true; /* until the new one stands */
-        int32_t rc = next_segment(journal, number, need);
+        rc = next_segment(journal, number, need);
         if (rc < 0)
             return rc;
     }
@@ -159,7 +188,7 @@ int32_t journal_write(struct journal *journal, uint64_t number, const struct kos
             memcpy(at, pieces[i].data, pieces[i].len);
     memset(at, 0, need - JOURNAL_RECORD_HEAD - payload);
     journal_record_hash(journal->key, record, record + 16);
-    int32_t rc = journal->env->ops->file_write(journal->file, record, need, journal->offset);
+    rc = journal->env->ops->file_write(journal->file, record, need, journal->offset);
     free(record);
     if (rc == KOS_OK)
         rc = journal->env->ops->file_sync(journal->file);

@@ -37,6 +37,10 @@ struct journal {
     bool failed;          /* the open segment failed and takes nothing more */
     uint64_t spare_bytes; /* size of spare.seg, 0 when there is none */
     uint64_t syncs;
+    /* The last record found at the start, which may be in memory only: its sync may have failed in the process before
+     * this one, and what a failed sync left out no later one writes. It is written once more before the first new one;
+     * again_end 0: there is none. */
+    uint64_t again_first, again_from, again_end;
 };
 
 /* Called on the loop: takes randomness. */
@@ -57,6 +61,7 @@ struct journal_state {
     uint64_t last;         /* number of the last valid record; `applied` when there is none behind it */
     uint64_t bytes;        /* of records behind `applied` */
     uint64_t played;       /* records handed to `each` */
+    uint64_t again_first, again_from, again_end; /* of the last of them: its segment and bytes; struct journal */
     uint64_t torn;         /* bytes of the torn record at the end, 0 when the end is clean */
     bool spare;
 };

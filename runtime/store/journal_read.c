@@ -143,9 +143,9 @@ static int32_t read_records(struct segment *segment, struct journal_state *state
 {
     const struct journal_reader *reader = segment->reader;
     size_t at = JOURNAL_HEAD;
-    uint64_t number = segment->first, length;
+    uint64_t number = segment->first, length, from = 0;
     for (; (!segment->next || number < segment->next) && at < segment->len && (length = record_at(segment, at, number));
-         at += length, number++) {
+         from = number == segment->first ? 0 : at, at += length, number++) {
         if (number <= reader->applied)
             continue;
         int32_t rc = reader->each(reader->arg, number, kos_bytes(segment->data + at + JOURNAL_RECORD_HEAD, get32(segment->data + at)), ret_error);
@@ -153,6 +153,11 @@ static int32_t read_records(struct segment *segment, struct journal_state *state
             return rc;
         state->bytes += length;
         state->played++;
+    }
+    if (number > segment->first && number - 1 > reader->applied) {
+        state->again_first = segment->first;
+        state->again_from = from;
+        state->again_end = at;
     }
     size_t found_at;
     uint64_t found;

@@ -132,6 +132,37 @@ static int32_t read_info(struct database *database, const char *path, struct dat
     return KOS_OK;
 }
 
+/* SQLite's log as it is found may be in memory only: its sync may have failed in the process before this one, and what a
+ * failed sync left out no later one writes. So it is written once more before anything is built on it. */
+static int32_t log_write_again(struct kos_env *env, const char *dir, const char *path)
+{
+    enum { LOG_PART = 1 << 20 };
+    char *log = kos_format("%s-wal", path);
+    struct kos_file *file;
+    int32_t rc = env->ops->file_open(env, log, KOS_FILE_READ | KOS_FILE_WRITE, 0, &file);
+    free(log);
+    if (rc < 0)
+        return rc == KOS_E_NOTFOUND ? KOS_OK : rc;
+    uint8_t *part = kos_new(LOG_PART);
+    uint64_t at = 0;
+    int64_t got;
+    while ((got = env->ops->file_read(file, part, LOG_PART, at)) > 0) {
+        rc = env->ops->file_write(file, part, (size_t)got, at);
+        if (rc < 0)
+            break;
+        at += (uint64_t)got;
+    }
+    if (got < 0)
+        rc = (int32_t)got;
+    if (rc == KOS_OK && at)
+        rc = env->ops->file_sync(file);
+    if (rc == KOS_OK && at)
+        rc = env->ops->dir_sync(env, dir);
+    env->ops->file_close(file);
+    free(part);
+    return rc;
+}
+
 int32_t database_open(struct kos_env *env, const char *dir, bool make, void (*found)(void *arg, const char *name), void *arg,
                       struct database **ret_database, struct database_info *ret_info, struct kos_error *ret_error)
 {
@@ -142,6 +173,8 @@ int32_t database_open(struct kos_env *env, const char *dir, bool make, void (*fo
     int32_t rc = vfs_new(env, dir, &database->vfs);
     if (rc < 0) {
         kos_fail(ret_error, rc, "SQLite cannot be started: %s", kos_error_text(rc));
+    } else if (make && (rc = log_write_again(env, dir, path)) < 0) {
+        kos_fail(ret_error, rc, "%s-wal cannot be written once more: %s", path, kos_error_text(rc));
     } else {
         int result = connect(database, path, make, &database->writer);
         if (result == SQLITE_OK)

@@ -48,9 +48,8 @@ int32_t store_lock(struct kos_env *env, const char *dir, bool make, struct kos_f
 static int32_t make_dir(struct kos_env *env, const char *path, struct kos_error *ret_error)
 {
     int32_t rc = env->ops->dir_make(env, path, 0700);
-    if (rc == KOS_E_EXISTS)
-        return KOS_OK;
-    if (rc == KOS_OK) {
+    /* One that is there may be there in memory only: who made it may have ended before this. */
+    if (rc == KOS_OK || rc == KOS_E_EXISTS) {
         char *parent = kos_strdup(path);
         char *slash = strrchr(parent, '/');
         slash[slash == parent ? 1 : 0] = 0;
@@ -109,6 +108,9 @@ static int32_t play(struct kos_store *store, const struct database_info *info, s
     if (rc < 0)
         return rc;
     store->last = state.last;
+    store->journal.again_first = state.again_first;
+    store->journal.again_from = state.again_from;
+    store->journal.again_end = state.again_end;
     store->stats.bytes_journal = store->applied == info->applied ? state.bytes : store->active_bytes;
     for (size_t i = 0; i < state.segment_count; i++)
         tidy_add(store, state.segments[i]);
