@@ -46,7 +46,8 @@ void mesh_entry_delete(struct kos_tx *tx, const struct mesh_entry *entry)
         return;
     }
     kos_tx_delete(tx, "outbox", kos_bytes(key, sizeof key));
-    if (entry->resent)
+    /* Whether or not it is known already that it is there: it may be on its way to the disk. */
+    if (entry->resent || !entry->handed)
         kos_tx_delete(tx, "handed", kos_bytes(key, sizeof key));
 }
 

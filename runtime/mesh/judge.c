@@ -127,13 +127,14 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
     }
     if (rc < 0)
         return rc;
-    if ((rc = fresh(mesh, message)) < 0)
-        return rc;
-    const struct klp_log *log = kos_trust_log(mesh->trust, &message->source_id);
-    rc = log ? klp_log_may_sign(log, message->event, message->created, kos_now_ms(mesh->env)) : KOS_E_UNKNOWN_ID;
-    if (rc < 0)
-        return rc;
-    *ret_repeat = mesh_dedupe_get(mesh, &message->source_id, &message->id, ret_recorded) >= 0;
+    /* First of all, as klp(7) has it: what was taken once is answered alike, also when time, keys or policy would not
+     * let it in today. */
+    rc = mesh_dedupe_get(mesh, &message->source_id, &message->id, ret_recorded);
+    if (rc < 0 && rc != KOS_E_NOTFOUND) { /* the disk does not say: it may be a repeat */
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "it cannot be looked up now whether it came before");
+        return KOS_E_BUSY;
+    }
+    *ret_repeat = rc >= 0;
     for (uint32_t i = 0; i < index && !*ret_repeat; i++) {
         /* Twice in one batch: the first is not in the store yet. */
         *ret_repeat = in->seqs[i] && klp_id_eq(&in->messages[i].id, &message->id);
@@ -141,6 +142,12 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
     }
     if (*ret_repeat)
         return KOS_OK;
+    if ((rc = fresh(mesh, message)) < 0)
+        return rc;
+    const struct klp_log *log = kos_trust_log(mesh->trust, &message->source_id);
+    rc = log ? klp_log_may_sign(log, message->event, message->created, kos_now_ms(mesh->env)) : KOS_E_UNKNOWN_ID;
+    if (rc < 0)
+        return rc;
     if (message->seal.type != KLP_JSON_NONE) {
         snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has published no sealing key");
         return KOS_E_SEAL_RETIRED;

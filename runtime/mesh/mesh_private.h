@@ -542,6 +542,7 @@ struct mesh_entry {
     int32_t state;
     uint8_t klass;
     bool handed;             /* a link may have had it: on disk before one has */
+    uint32_t handovers;      /* since it was last known that nobody has it; from before this process: 1 */
     bool resent;             /* said in space "handed", not in the entry itself */
     uint64_t bytes;          /* of the body */
     int64_t expires;         /* Unix ms, as the message says */
@@ -587,6 +588,10 @@ void mesh_outbox_lost(struct mesh_session *session); /* its SENT entries wait ag
 /* A receipt, verified, by the host `node`. */
 void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const struct klp_receipt *receipt);
 void mesh_outbox_fail(struct kos_mesh *mesh, struct mesh_entry *entry, int32_t status, const char *text);
+/* The same for a status that says nothing of more than `known` hand-overs: if there may have been more,
+ * KOS_E_INTERRUPTED. */
+void mesh_outbox_fail_beyond(struct kos_mesh *mesh, struct mesh_entry *entry, uint32_t known, int32_t status,
+                             const char *text);
 void mesh_outbox_again(struct kos_mesh *mesh, struct mesh_entry *entry, uint64_t retry_ms); /* an outcome, deferred */
 void mesh_outbox_noted(struct kos_mesh *mesh, struct mesh_entry *entry); /* the owner's transaction took note */
 void mesh_outbox_offer(struct kos_mesh *mesh, struct mesh_entry *entry);

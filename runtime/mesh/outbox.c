@@ -216,6 +216,19 @@ void mesh_outbox_fail(struct kos_mesh *mesh, struct mesh_entry *entry, int32_t s
     end(mesh, entry, status, text);
 }
 
+void mesh_outbox_fail_beyond(struct kos_mesh *mesh, struct mesh_entry *entry, uint32_t known, int32_t status,
+                             const char *text)
+{
+    char unknown[512];
+    if (entry->handovers <= known) {
+        end(mesh, entry, status, text);
+        return;
+    }
+    snprintf(unknown, sizeof unknown, "%.300s, after it may have been handed over: whether the target has it is not known",
+             text);
+    end(mesh, entry, KOS_E_INTERRUPTED, unknown);
+}
+
 void mesh_outbox_again(struct kos_mesh *mesh, struct mesh_entry *entry, uint64_t retry_ms)
 {
     entry->offered = false;
@@ -242,14 +255,18 @@ void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const
         return;
     }
     if (receipt->error == KOS_OK || !kos_error_retry(receipt->error)) {
-        end(mesh, entry, receipt->error,
-            receipt->text[0] || receipt->error == KOS_OK ? receipt->text : kos_error_text(receipt->error));
+        /* Of what has expired the target remembers nothing, nor whether it took it an earlier time. */
+        mesh_outbox_fail_beyond(mesh, entry, receipt->error == KOS_E_EXPIRED ? 1 : UINT32_MAX, receipt->error,
+                                receipt->text[0] || receipt->error == KOS_OK ? receipt->text
+                                                                             : kos_error_text(receipt->error));
         return;
     }
     struct mesh_link *link = entry->state == MESH_SENT ? mesh_link_find(mesh, entry->link) : NULL;
     if (receipt->error == KOS_E_UNKNOWN_ID && link && link->session)
         mesh_session_forget_logs(link->session);
     entry->status = receipt->error;
+    if (entry->handovers <= 1) /* of more, an earlier one may have been taken */
+        entry->handovers = 0;
     free(entry->text);
     entry->text = kos_strdup(receipt->text[0] ? receipt->text : kos_error_text(receipt->error));
     if (entry->state == MESH_SENT || entry->state == MESH_WAITING)
@@ -262,7 +279,7 @@ static void expire(struct kos_mesh *mesh, struct mesh_entry *entry)
         due_push(mesh, mesh_steady(mesh) + 100, entry->seq); /* in a worker's or the disk's hands: soon not */
         return;
     }
-    if (entry->status < 0) {
+    if (entry->status < 0 && !entry->handovers) {
         /* Since this refusal nobody has had it: what becomes of it is known. */
         char *said = kos_strdup(entry->text);
         end(mesh, entry, entry->status, said);
@@ -337,6 +354,7 @@ static bool load_entry(void *arg, struct kos_bytes key, struct kos_bytes value)
         loading->bad++;
         return true;
     }
+    entry->handovers = entry->handed;
     mesh_outbox_add(loading->mesh, entry);
     mesh_outbox_ready(loading->mesh, entry);
     return true;
@@ -347,8 +365,10 @@ static bool load_handed(void *arg, struct kos_bytes key, struct kos_bytes value)
     struct loading *loading = arg;
     struct mesh_entry *entry = mesh_outbox_find(loading->mesh, key_seq(key));
     (void)value;
-    if (entry)
+    if (entry) {
         entry->handed = entry->resent = true;
+        entry->handovers = 1;
+    }
     return true;
 }
 

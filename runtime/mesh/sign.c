@@ -121,6 +121,7 @@ static void hand_over(struct run *run)
             continue;
         entry->state = MESH_SENT;
         entry->status = KOS_OK;
+        entry->handovers++;
         entry->link = run->link;
         if (session)
             mesh_outbox_sent(session, entry);
@@ -230,7 +231,7 @@ static bool take_entry(struct kos_mesh *mesh, struct mesh_peer *peer, struct run
     size_t len;
     int32_t rc = mesh_entry_body(mesh, entry, &body, &len);
     if (rc < 0) {
-        mesh_outbox_fail(mesh, entry, rc, "its text could not be read back from the store");
+        mesh_outbox_fail_beyond(mesh, entry, 0, rc, "its text could not be read back from the store");
         return false;
     }
     DL_DELETE(peer->waiting[entry->klass], entry);
@@ -284,7 +285,8 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
     struct klp_id signer = peer->waiting[klass]->signer;
     struct kos_identity *identity = kos_keys_find(kos_trust_keys(mesh->trust), &signer);
     if (!identity || !kos_identity_secret(identity)) {
-        mesh_outbox_fail(mesh, peer->waiting[klass], KOS_E_KEY, "the agent that was to sign it is gone from this node");
+        mesh_outbox_fail_beyond(mesh, peer->waiting[klass], 0, KOS_E_KEY,
+                                "the agent that was to sign it is gone from this node");
         mesh_peer_touch(peer);
         return;
     }
