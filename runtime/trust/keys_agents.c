@@ -65,6 +65,15 @@ static void note_log(void *arg, const char *name)
     found->ids[found->count++] = id;
 }
 
+/* The log that was read stands beside this file; its text was synced before its name. */
+static bool log_is_durable(struct kos_env *env, const char *path)
+{
+    char *dir = kos_format("%.*s", (int)(strrchr(path, '/') - path), path);
+    int32_t rc = env->ops->dir_sync(env, dir);
+    free(dir);
+    return rc == KOS_OK;
+}
+
 /* The key file of an agent that lives; without one it stays, and cannot act. */
 static int32_t load_secrets(struct kos_keys *keys, struct kos_identity *agent, struct kos_bytes passphrase,
                             struct kos_error *ret_error)
@@ -73,7 +82,9 @@ static int32_t load_secrets(struct kos_keys *keys, struct kos_identity *agent, s
     struct kos_file_stat st;
     int32_t rc = keys->env->ops->file_stat(keys->env, path, &st);
     if (klp_log_revoked(agent->log)) {
-        if (rc == KOS_OK)
+        /* The log may be in memory only, where the disk failed in the process before: were the key gone and the
+         * revocation not, the agent could neither act nor be retired. */
+        if (rc == KOS_OK && log_is_durable(keys->env, path))
             destroy_key(keys->env, path);
         rc = KOS_OK;
     } else if (rc == KOS_E_NOTFOUND) {
