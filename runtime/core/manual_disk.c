@@ -12,6 +12,7 @@ struct disk_node *disk_node_new(struct disk *disk, bool dir)
 {
     struct disk_node *node = kos_new(sizeof *node);
     node->dir = dir;
+    node->cut_to = UINT64_MAX;
     DL_APPEND(disk->nodes, node);
     return node;
 }
@@ -166,6 +167,8 @@ void disk_cut(struct disk_node *node, uint64_t size)
         page_differs(node, at);
     }
     node->size = size;
+    if (size < node->cut_to)
+        node->cut_to = size;
 }
 
 /* Ends what differs: `write` says whether the disk takes what is seen, or what is seen falls back to the disk. */
@@ -196,8 +199,10 @@ void disk_file_sync(struct disk_node *node, bool fails)
         }
     }
     node->differing_count = kept;
-    if (!fails)
+    if (!fails) {
         node->synced_size = node->size;
+        node->cut_to = UINT64_MAX;
+    }
 }
 
 static uint8_t coin(struct klp_random *random)
@@ -208,21 +213,41 @@ static uint8_t coin(struct klp_random *random)
     return byte;
 }
 
+/* A file is cut, and what is written behind the cut goes to other places of the disk: as one change of a file system's
+ * own journal, which either reached the disk or did not, with all that was written since. Returns whether it did. */
+static bool cut_loss(struct disk_node *node, struct klp_random *random)
+{
+    uint64_t cut = node->cut_to;
+    node->cut_to = UINT64_MAX;
+    if (cut >= node->synced_size)
+        return true;
+    if (!random || coin(random) & 1)
+        return false;
+    for (size_t at = (size_t)(cut / DISK_PAGE); at < node->page_count; at++) {
+        size_t from = at == cut / DISK_PAGE ? (size_t)(cut % DISK_PAGE) : 0;
+        if (node->pages[at].synced)
+            memset(node->pages[at].synced + from, 0, DISK_PAGE - from);
+    }
+    node->synced_size = cut;
+    return true;
+}
+
 static void content_loss(struct disk_node *node, struct klp_random *random)
 {
+    bool torn = cut_loss(node, random) && random;
     for (size_t i = 0; i < node->differing_count; i++) {
         struct disk_page *page = &node->pages[node->differing[i]];
-        if (page->dirty && random) {
+        if (page->dirty && torn) {
             if (!page->synced)
                 page->synced = kos_new(DISK_PAGE);
             for (size_t at = 0; at < DISK_PAGE; at += DISK_SECTOR)
-                if (coin(random) & 1)
+                if (page->now && coin(random) & 1)
                     memcpy(page->synced + at, page->now + at, DISK_SECTOR);
         }
         page_settle(page, false);
     }
     node->differing_count = 0;
-    if (!(coin(random) & 1))
+    if (!torn || !(coin(random) & 1))
         node->size = node->synced_size;
     disk_cut(node, node->size);
     disk_file_sync(node, false);

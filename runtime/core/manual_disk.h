@@ -38,6 +38,7 @@ struct disk_node {
     size_t *differing;
     size_t differing_count, differing_cap;
     uint64_t size, synced_size;
+    uint64_t cut_to; /* the least size it was cut to since its last sync; UINT64_MAX: it was not */
     struct kos_file *lock;
     struct disk_entry *now, *synced;
     struct disk_change *changes, *changes_last;
