@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What must hold. The judgement of a message is checked where the mesh is about to remember it (mesh_dedupe_put): by what
- * the simulator knows of it, never by what the mesh thinks. */
+ * What must hold. The judgement of a message is checked where the mesh is about to remember it (mesh_dedupe_put): by
+ * what the simulator knows of it, never by what the mesh thinks. */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -30,7 +30,10 @@ void sim_check_accept(struct sim_node *node, const struct klp_message *parsed)
     if (parsed->expires < now)
         sim_fail(sim, "expired", "%s accepts message %u %lld ms after it expired", node->name, message->number,
                  (long long)(now - parsed->expires));
-    if (log && klp_log_revoked(log))
+    const struct klp_event *head = log ? klp_log_head(log) : NULL;
+    /* What was made before the revocation may still come in, for as long as the revocation says. */
+    if (head && sim_log_revoked(log) &&
+        (parsed->created >= head->created || now > head->created + (int64_t)head->grace_ms))
         sim_fail(sim, "signature", "%s accepts message %u, signed by a key that it knows to be revoked", node->name,
                  message->number);
     else if (message->forged)
@@ -142,8 +145,8 @@ static void check_message(struct sim *sim, struct sim_message *message)
         sim_fail(sim, "lost", "message %u from %s to %s was on disk there, and nobody was told what became of it",
                  message->number, from, to);
     else if (message->told && message->outcome == KOS_OK && effects != 1)
-        sim_fail(sim, "lost", "message %u from %s to %s was acknowledged, and had %u effects", message->number, from, to,
-                 effects);
+        sim_fail(sim, "lost", "message %u from %s to %s was acknowledged, and had %u effects", message->number, from,
+                 to, effects);
     else if (message->told && message->outcome != KOS_OK && message->outcome != KOS_E_INTERRUPTED && effects)
         sim_fail(sim, "denied", "message %u from %s to %s ended as %s, and had an effect", message->number, from, to,
                  kos_error_name(message->outcome));

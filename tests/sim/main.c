@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sim: runs worlds by seed, each in a process of its own.
  *
- *   sim [--seed N] [--seeds A-B] [--plant NAME] [--nodes N] [--steps N] [--calm MESSAGES] [--trace] [--no-shrink] [--progress]
+ *   sim [--seed N] [--seeds A-B] [--plant NAME] [--nodes N] [--steps N] [--calm MESSAGES] [--trace] [--no-shrink]
+ * [--progress]
  *
  * Ends with 0 when all held, 1 when not, 2 when asked wrongly. */
 #include "sim.h"
@@ -50,9 +51,10 @@ static void run_apart(const struct sim_options *options, struct sim_result *ret_
         return;
     ret_result->failed = 1;
     ret_result->steps = options->steps;
-    snprintf(ret_result->kind, sizeof ret_result->kind, "%s", WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "hangs" : "crash");
-    snprintf(ret_result->what, sizeof ret_result->what, "the process ended by %s %d", WIFSIGNALED(status) ? "signal" : "status",
-             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    snprintf(ret_result->kind, sizeof ret_result->kind, "%s",
+             WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "hangs" : "crash");
+    snprintf(ret_result->what, sizeof ret_result->what, "the process ended by %s %d",
+             WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 static enum sim_plant plant_by(const char *name)
@@ -76,15 +78,15 @@ static double seconds(void)
 
 static void say_failed(const struct sim_options *options, const struct sim_result *result)
 {
-    printf("seed %" PRIu64 " FAILED after %.3f s, %u nodes, %u steps: %s: %s\n", options->seed, (double)result->at_ns / 1e9,
-           result->nodes, result->steps, result->kind, result->what);
+    printf("seed %" PRIu64 " FAILED after %.3f s, %u nodes, %u steps: %s: %s\n", options->seed,
+           (double)result->at_ns / 1e9, result->nodes, result->steps, result->kind, result->what);
 }
 
 static void say_run(const struct sim_options *options, const struct sim_result *result)
 {
     char hex[65];
-    printf("seed %" PRIu64 " %s %u nodes, %.0f s, %" PRIu64 " events, %" PRIu64 " messages, %" PRIu64 " effects, %" PRIu64
-           " tasks, %" PRIu64 " crashes, digest %s\n",
+    printf("seed %" PRIu64 " %s %u nodes, %.0f s, %" PRIu64 " events, %" PRIu64 " messages, %" PRIu64
+           " effects, %" PRIu64 " tasks, %" PRIu64 " crashes, digest %s\n",
            options->seed, result->failed ? "FAILED" : "ok", result->nodes, (double)result->at_ns / 1e9, result->events,
            result->messages, result->effects, result->tasks, result->crashes,
            sodium_bin2hex(hex, sizeof hex, result->digest, sizeof result->digest));
@@ -106,10 +108,11 @@ static bool range(const char *text, uint64_t *ret_first, uint64_t *ret_last)
 
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = { { "seed", 1, NULL, 's' },  { "seeds", 1, NULL, 'S' },     { "plant", 1, NULL, 'p' },
-                                           { "nodes", 1, NULL, 'n' }, { "steps", 1, NULL, 'k' },     { "calm", 1, NULL, 'c' },
-                                           { "trace", 0, NULL, 't' }, { "no-shrink", 0, NULL, 'N' }, { "progress", 0, NULL, 'P' },
-                                           { NULL, 0, NULL, 0 } };
+    static const struct option longs[] = { { "seed", 1, NULL, 's' },     { "seeds", 1, NULL, 'S' },
+                                           { "plant", 1, NULL, 'p' },    { "nodes", 1, NULL, 'n' },
+                                           { "steps", 1, NULL, 'k' },    { "calm", 1, NULL, 'c' },
+                                           { "trace", 0, NULL, 't' },    { "no-shrink", 0, NULL, 'N' },
+                                           { "progress", 0, NULL, 'P' }, { NULL, 0, NULL, 0 } };
     struct sim_options options = { .agents = true };
     struct sim_result result;
     uint64_t first = 1, last = 1, failed = 0;
@@ -124,7 +127,10 @@ int main(int argc, char **argv)
         case 'p': sim_planted = plant_by(optarg); break;
         case 'n': options.nodes = (uint32_t)strtoul(optarg, NULL, 10); break;
         case 'k': options.steps = (uint32_t)strtoul(optarg, NULL, 10); break;
-        case 'c': options.calm = true; options.messages = (uint32_t)strtoul(optarg, NULL, 10); break;
+        case 'c':
+            options.calm = true;
+            options.messages = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
         case 't': options.trace = stdout; break;
         case 'N': shrinks = false; break;
         case 'P': progress = true; break;
@@ -157,7 +163,7 @@ int main(int argc, char **argv)
             sim_shrink(&options, &result, run_apart);
     }
     if (first != last)
-        printf("seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " held, %" PRIu64 " failed, %.1f s\n", first, last, last - first + 1 - failed,
-               failed, seconds() - began);
+        printf("seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " held, %" PRIu64 " failed, %.1f s\n", first, last,
+               last - first + 1 - failed, failed, seconds() - began);
     return failed ? 1 : 0;
 }

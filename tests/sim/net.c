@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Links: streams that delay, split, alter, hang and are cut; datagrams that are lost, doubled, late and altered as well. */
+ * Links: streams that delay, split, alter, hang and are cut; datagrams that are lost, doubled, late and altered as
+ * well. */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -47,7 +48,8 @@ static struct sim_end *end_new(struct sim_node *node, uint64_t link, bool datagr
 static bool passes(const struct sim_node *a, const struct sim_node *b)
 {
     const struct sim *sim = a->sim;
-    return !sim->apart[(size_t)a->index * sim->count + b->index] && !sim->apart[(size_t)b->index * sim->count + a->index];
+    return !sim->apart[(size_t)a->index * sim->count + b->index] &&
+           !sim->apart[(size_t)b->index * sim->count + a->index];
 }
 
 static int32_t carrier_listen(struct kos_carrier *carrier, uint64_t endpoint, const char *address)
@@ -106,8 +108,8 @@ static void send_datagram(struct sim_end *end, const struct kos_bytes *pieces, u
     for (uint32_t i = 0; i < count; i++)
         len += pieces[i].len;
     if (len > sim->air.mtu)
-        sim_fail(sim, "mtu", "%s sends a datagram of %llu bytes, %u are allowed", end->node->name, (unsigned long long)len,
-                 sim->air.mtu);
+        sim_fail(sim, "mtu", "%s sends a datagram of %llu bytes, %u are allowed", end->node->name,
+                 (unsigned long long)len, sim->air.mtu);
     if (sim_roll(&end->dice, 1000) < sim->air.late)
         at += sim_roll(&end->dice, (uint32_t)sim->air.late_ns);
     sim_at(sim, sim->now + LEFT_NS, SIM_LEFT, end, len);
@@ -322,7 +324,8 @@ void sim_link_lost(struct sim *sim, struct sim_end *end)
 void sim_cut(struct sim_node *node, struct sim_node *other, bool silently)
 {
     struct sim_end *end, *next;
-    HASH_ITER(hh, node->ends, end, next) {
+    HASH_ITER(hh, node->ends, end, next)
+    {
         struct sim_end *to = end->other;
         if (end->dialling || (other && (!to || to->node != other)))
             continue;
@@ -342,7 +345,8 @@ void sim_cut(struct sim_node *node, struct sim_node *other, bool silently)
 void sim_drop_ends(struct sim_node *node, struct sim_dice *dice)
 {
     struct sim_end *end, *next;
-    HASH_ITER(hh, node->ends, end, next) {
+    HASH_ITER(hh, node->ends, end, next)
+    {
         struct sim_end *other = end->other;
         die(end, "");
         if (other && dice && sim_roll(dice, 3))

@@ -79,13 +79,15 @@ static struct sim_task *task_new(struct sim_node *node, uint64_t handle, const u
     return task;
 }
 
-static uint32_t count_of(struct sim_node *node, const char *space, const struct klp_id *id)
+/* Or an error: a disk that fails does not say that there is nothing. */
+static int32_t count_of(struct sim_node *node, const char *space, const struct klp_id *id)
 {
     uint8_t *value;
     size_t len;
-    if (kos_store_get(node->store, space, kos_bytes(id->b, sizeof id->b), &value, &len) < 0)
-        return 0;
-    uint32_t count = value[0];
+    int32_t rc = kos_store_get(node->store, space, kos_bytes(id->b, sizeof id->b), &value, &len);
+    if (rc < 0)
+        return rc == KOS_E_NOTFOUND ? 0 : rc;
+    int32_t count = value[0];
     free(value);
     return count;
 }
@@ -109,12 +111,15 @@ static void settled(void *arg, int32_t status)
 static int32_t settle(struct sim_node *node, struct sim_task *task)
 {
     struct sim_message *message = sim_message_find(node->sim, task->id.b);
+    int32_t before = task->handle & 1 ? 0 : count_of(node, "effects", &task->id);
+    if (before < 0)
+        return before;
     struct kos_mesh_tx *tx = kos_mesh_tx_begin(node->mesh);
     struct kos_tx *store = kos_mesh_tx_store(tx);
     struct waits *waits = kos_new(sizeof *waits);
     waits->node = node;
     if (!(task->handle & 1)) {
-        uint8_t count = (uint8_t)(count_of(node, "effects", &task->id) + 1);
+        uint8_t count = (uint8_t)(before + 1);
         if (count > 1 && message && !message->excused)
             sim_fail(node->sim, "twice", "message %u has its effect for the second time at %s", message->number,
                      node->name);
@@ -134,7 +139,10 @@ static void run_marked(void *arg, int32_t status);
 static void begin_run(struct sim_node *node, struct sim_task *task, struct sim_message *message)
 {
     static const uint8_t one = 1;
-    if (count_of(node, "started", &task->id)) { /* it may have run: nobody knows, and it does not run again */
+    int32_t started = count_of(node, "started", &task->id);
+    if (started < 0)
+        return;
+    if (started) { /* it may have run: nobody knows, and it does not run again */
         task->ran = true;
         return;
     }
@@ -156,8 +164,12 @@ static void run_marked(void *arg, int32_t status)
         char number[32];
         char *inputs = kos_format("[\"task %u\"]", waits->message->number);
         snprintf(number, sizeof number, "task-%u", waits->message->number);
-        struct kos_run run = { .size = sizeof run, .task = number, .source = "klp://node.somebody", .inputs = kos_bytes_str(inputs),
-                               .deadline_ms = kos_now_ms(node->env) + 3600000, .output_credit_bytes = 1 << 20 };
+        struct kos_run run = { .size = sizeof run,
+                               .task = number,
+                               .source = "klp://node.somebody",
+                               .inputs = kos_bytes_str(inputs),
+                               .deadline_ms = kos_now_ms(node->env) + 3600000,
+                               .output_credit_bytes = 1 << 20 };
         memcpy(run.agent, node->worker.b, sizeof run.agent);
         kos_agents_run(node->agents, &node->owner, waits->handle, &run);
         free(inputs);
@@ -209,8 +221,8 @@ static void sink_message(struct kos_sink *sink, uint64_t handle, const struct ko
     struct sim *sim = node->sim;
     struct sim_message *message = sim_message_find(sim, m->id);
     if (!message || message->to != node) {
-        sim_fail(sim, "wrong_node", "%s is handed message %u, which is for %s", node->name, message ? message->number : 0,
-                 message ? message->to->name : "nobody");
+        sim_fail(sim, "wrong_node", "%s is handed message %u, which is for %s", node->name,
+                 message ? message->number : 0, message ? message->to->name : "nobody");
         return;
     }
     sim_note(sim, node, "message %u is handed over%s", message->number, m->again ? " again" : "");
@@ -318,8 +330,8 @@ void sim_node_task_exit(struct sim_node *node, uint64_t number)
 {
     struct kos_process *process;
     LL_FOREACH(node->processes, process)
-        if (process->number == number)
-            break;
+    if (process->number == number)
+        break;
     if (!process)
         return;
     LL_DELETE(node->processes, process);
@@ -391,8 +403,9 @@ static bool start_agents(struct sim_node *node, struct kos_error *error)
 {
     static const char *const skills[] = { "work", NULL };
     struct kos_agents_options options = { .directory = "/node/agents", .node_name = node->name };
-    struct kos_agent_spec spec = { .name = "worker", .skills = skills, .executor = KOS_EXEC, .command = "true",
-                                   .concurrency = 256 };
+    struct kos_agent_spec spec = {
+        .name = "worker", .skills = skills, .executor = KOS_EXEC, .command = "true", .concurrency = 256
+    };
     if (kos_agents_new(node->env, node->store, node->trust, &node->launcher, &options, &node->agents, error) < 0)
         return false;
     const struct kos_agent_info *worker = kos_agents_by_name(node->agents, "worker");
@@ -409,8 +422,11 @@ bool sim_node_start(struct sim_node *node)
     struct kos_error error = { 0 };
     static const char *const roles[] = { "peer", NULL };
     struct kos_mesh_options options = { .name = node->name, .roles = roles, .version = "sim" };
-    options.limits = (struct kos_mesh_limits){ .outbox_bytes = SIM_OUTBOX, .outbox_per_target_bytes = SIM_OUTBOX_TARGET,
-                                               .inbox_open = SIM_INBOX, .idle_ping_ms = 5000, .dead_ms = 15000,
+    options.limits = (struct kos_mesh_limits){ .outbox_bytes = SIM_OUTBOX,
+                                               .outbox_per_target_bytes = SIM_OUTBOX_TARGET,
+                                               .inbox_open = SIM_INBOX,
+                                               .idle_ping_ms = 5000,
+                                               .dead_ms = 15000,
                                                .session_ms = 60000 };
     if (sim->options->calm)
         options.limits = (struct kos_mesh_limits){ .idle_ping_ms = 30000 };
@@ -451,7 +467,8 @@ void sim_node_close(struct sim_node *node)
     node->mesh = NULL;
     node->agents = NULL;
     close_parts(node);
-    HASH_ITER(hh, node->tasks, task, next) {
+    HASH_ITER(hh, node->tasks, task, next)
+    {
         HASH_DEL(node->tasks, task);
         free(task);
     }
@@ -471,7 +488,7 @@ void sim_node_crash(struct sim_node *node, bool torn, uint64_t back_ns)
         kos_manual_power_loss(node->manual);
     kos_manual_lie(node->manual, false);
     kos_manual_fail_files(node->manual, 1, KOS_E_IO); /* the dead write nothing more, while they are taken apart */
-    if (node->lying) /* what it had on disk, as far as it could know, may be gone */
+    if (node->lying)                                  /* what it had on disk, as far as it could know, may be gone */
         for (struct sim_message *message = sim->messages; message; message = message->hh.next)
             message->excused |= message->from == node || message->to == node;
     node->lying = false;
@@ -683,10 +700,7 @@ void sim_node_score(struct sim_node *node, uint32_t other, uint8_t score)
         return;
     }
     if (kos_tx_commit(tx, scored, arg) < 0) {
-        free(arg); /* the disk takes nothing: the score in memory may be either until the next start */
-        node->score_was[other] = node->score[other];
-        node->score[other] = score;
-        node->score_open[other] = true;
+        free(arg); /* the disk takes nothing: all is as it was */
         return;
     }
     if (!node->score_open[other])
@@ -721,7 +735,9 @@ void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice)
     message->task = kind >= 14 && to->has_agents;
     bool speaks = from->has_agents && (!from->retired || from->thief) && (from->thief || sim_roll(dice, 5) == 0);
     message->forged = from->rogue && from != to;
-    struct kos_draft draft = { .size = sizeof draft, .target = "", .type = message->forbidden ? "FORBIDDEN" : "TASK_REQUEST",
+    struct kos_draft draft = { .size = sizeof draft,
+                               .target = "",
+                               .type = message->forbidden ? "FORBIDDEN" : "TASK_REQUEST",
                                .klass = sim_roll(dice, 3) ? KLP_CLASS_INTERACTIVE : KLP_CLASS_BULK };
     draft.expires_in_ms = kind < 5 ? 200 + sim_roll(dice, 20000) : 86400000;
     sim_enter(from);
@@ -730,8 +746,8 @@ void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice)
     memcpy(draft.target_id, to->id.b, sizeof draft.target_id);
     if (speaks)
         memcpy(draft.from_agent, from->speaker.b, sizeof draft.from_agent);
-    char *payload = kos_format("{\"x\":\"%0*u\"}", (int)(calm ? 400 : 1 + sim_roll(dice, sim_roll(dice, 10) ? 500 : 40000)),
-                               message->number);
+    char *payload = kos_format(
+        "{\"x\":\"%0*u\"}", (int)(calm ? 400 : 1 + sim_roll(dice, sim_roll(dice, 10) ? 500 : 40000)), message->number);
     draft.payload = kos_bytes_str(payload);
     struct kos_error error = { 0 };
     HASH_ADD(hh, sim->messages, id, sizeof message->id, message);
@@ -742,8 +758,9 @@ void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice)
         message->outcome = error.code;
         message->told = true;
     } else {
-        sim_note(sim, from, "sends message %u to %s%s%s%s%s", message->number, to->name, message->task ? ", a task" : "",
-                 message->forbidden ? ", forbidden" : "", message->forged ? ", forged" : "", speaks ? ", by its agent" : "");
+        sim_note(sim, from, "sends message %u to %s%s%s%s%s", message->number, to->name,
+                 message->task ? ", a task" : "", message->forbidden ? ", forbidden" : "",
+                 message->forged ? ", forged" : "", speaks ? ", by its agent" : "");
     }
     free(payload);
     sim_wake(from);

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Bugs that the simulator must find, and its own looks into the runtime, by the linker's --wrap: functions that one
- * file of the runtime calls in another go through here in this program alone. The shipped objects know nothing of it. */
+ * file of the runtime calls in another go through here in this program alone. The shipped objects know nothing of it.
+ */
 #include "sim.h"
 
 #include <stdlib.h>
 
 enum sim_plant sim_planted;
 const char *const sim_plant_names[SIM_PLANTS] = {
-    "none",         "skip-sync",  "skip-dedupe", "early-ack",   "stale-key", "late",     "wrong-node",
-    "lose-outbox",  "replay",     "skip-policy", "unbounded",   "skip-signature", "run-again", "leak-queue",
+    "none",        "skip-sync", "skip-dedupe", "early-ack", "stale-key",      "late",      "wrong-node",
+    "lose-outbox", "replay",    "skip-policy", "unbounded", "skip-signature", "run-again", "leak-queue",
 };
 
 /* clang-format off */
-#define WRAP(type, name, ...) type __real_##name(__VA_ARGS__); type __wrap_##name(__VA_ARGS__); type __wrap_##name(__VA_ARGS__)
+#define WRAP(type, name, ...)           \
+    type __real_##name(__VA_ARGS__);    \
+    type __wrap_##name(__VA_ARGS__);    \
+    type __wrap_##name(__VA_ARGS__)
 /* clang-format on */
 
 /* ---- looks ---- */
@@ -29,15 +33,18 @@ static bool forges(void)
     return sim_world->current->rogue;
 }
 
-WRAP(int32_t, klp_sign_raw, const struct klp_secret *secret, struct kos_bytes data, uint8_t ret_signature[KLP_SIGNATURE_LEN])
+WRAP(int32_t, klp_sign_raw, const struct klp_secret *secret, struct kos_bytes data,
+     uint8_t ret_signature[KLP_SIGNATURE_LEN])
 {
     int32_t rc = __real_klp_sign_raw(secret, data, ret_signature);
-    if (rc >= 0 && forges() && data.len > sizeof KLP_TAG_MESSAGE && memcmp(data.data, KLP_TAG_MESSAGE, sizeof KLP_TAG_MESSAGE) == 0)
+    if (rc >= 0 && forges() && data.len > sizeof KLP_TAG_MESSAGE &&
+        memcmp(data.data, KLP_TAG_MESSAGE, sizeof KLP_TAG_MESSAGE) == 0)
         ret_signature[5] ^= 1;
     return rc;
 }
 
-WRAP(int32_t, klp_batch_sign, const struct klp_secret *secret, const struct klp_digest *digests, size_t count, uint8_t ret_signature[KLP_SIGNATURE_LEN])
+WRAP(int32_t, klp_batch_sign, const struct klp_secret *secret, const struct klp_digest *digests, size_t count,
+     uint8_t ret_signature[KLP_SIGNATURE_LEN])
 {
     int32_t rc = __real_klp_batch_sign(secret, digests, count, ret_signature);
     if (rc >= 0 && forges())
@@ -64,7 +71,8 @@ void sim_plant_env(struct kos_env *env)
     env->ops = &lying_ops;
 }
 
-WRAP(int32_t, mesh_dedupe_get, struct kos_mesh *mesh, const struct klp_id *source, const struct klp_id *id, struct klp_receipt *ret_receipt)
+WRAP(int32_t, mesh_dedupe_get, struct kos_mesh *mesh, const struct klp_id *source, const struct klp_id *id,
+     struct klp_receipt *ret_receipt)
 {
     return sim_planted == SIM_SKIP_DEDUPE ? KOS_E_NOTFOUND : __real_mesh_dedupe_get(mesh, source, id, ret_receipt);
 }
@@ -100,16 +108,35 @@ WRAP(int32_t, klp_log_may_sign, const struct klp_log *log, uint64_t seq, int64_t
     return sim_planted == SIM_STALE_KEY ? KOS_OK : __real_klp_log_may_sign(log, seq, created, now);
 }
 
+WRAP(bool, klp_log_revoked, const struct klp_log *log)
+{
+    return sim_planted != SIM_STALE_KEY && __real_klp_log_revoked(log);
+}
+
+bool sim_log_revoked(const struct klp_log *log)
+{
+    return __real_klp_log_revoked(log);
+}
+
 WRAP(int32_t, klp_message_fresh, const struct klp_message *message, int64_t now)
 {
     return sim_planted == SIM_LATE ? KOS_OK : __real_klp_message_fresh(message, now);
 }
 
-WRAP(int32_t, mesh_route_resolve, struct kos_mesh *mesh, const char *address, const struct klp_id *id, struct mesh_target *ret_target, struct kos_error *ret_error)
+static void redirect(struct mesh_target *target, const struct klp_id *node)
+{
+    char id[KLP_ID_TEXT];
+    klp_id_text(node, id);
+    target->node = *node;
+    snprintf(target->text, sizeof target->text, "klp://node.%s", id);
+}
+
+WRAP(int32_t, mesh_route_resolve, struct kos_mesh *mesh, const char *address, const struct klp_id *id,
+     struct mesh_target *ret_target, struct kos_error *ret_error)
 {
     int32_t rc = __real_mesh_route_resolve(mesh, address, id, ret_target, ret_error);
     if (rc >= 0 && sim_planted == SIM_WRONG_NODE && sim_world->message_count % 16 == 0)
-        ret_target->node = sim_world->nodes[sim_world->message_count / 16 % sim_world->count].id;
+        redirect(ret_target, &sim_world->nodes[sim_world->message_count / 16 % sim_world->count].id);
     return rc;
 }
 
@@ -125,14 +152,16 @@ WRAP(void, kos_tx_delete, struct kos_tx *tx, const char *space, struct kos_bytes
         __real_kos_tx_delete(tx, space, key);
 }
 
-WRAP(void, kos_trust_decide, struct kos_trust *trust, struct kos_policy_request *request, struct kos_policy_decision *ret_decision)
+WRAP(void, kos_trust_decide, struct kos_trust *trust, struct kos_policy_request *request,
+     struct kos_policy_decision *ret_decision)
 {
     __real_kos_trust_decide(trust, request, ret_decision);
     if (sim_planted == SIM_SKIP_POLICY)
         ret_decision->code = KOS_OK;
 }
 
-WRAP(int32_t, kos_mesh_new, struct kos_env *env, struct kos_store *store, struct kos_trust *trust, const struct kos_mesh_options *options, struct kos_mesh **ret_mesh, struct kos_error *ret_error)
+WRAP(int32_t, kos_mesh_new, struct kos_env *env, struct kos_store *store, struct kos_trust *trust,
+     const struct kos_mesh_options *options, struct kos_mesh **ret_mesh, struct kos_error *ret_error)
 {
     struct kos_mesh_options without = *options;
     if (sim_planted == SIM_UNBOUNDED)
@@ -140,13 +169,15 @@ WRAP(int32_t, kos_mesh_new, struct kos_env *env, struct kos_store *store, struct
     return __real_kos_mesh_new(env, store, trust, &without, ret_mesh, ret_error);
 }
 
-WRAP(int32_t, klp_verify, const struct klp_public *key, const char *tag, struct kos_bytes body, struct kos_bytes signature)
+WRAP(int32_t, klp_verify, const struct klp_public *key, const char *tag, struct kos_bytes body,
+     struct kos_bytes signature)
 {
     int32_t rc = __real_klp_verify(key, tag, body, signature);
     return sim_planted == SIM_SKIP_SIGNATURE && strcmp(tag, KLP_TAG_MESSAGE) == 0 ? KOS_OK : rc;
 }
 
-WRAP(int32_t, kos_store_get, struct kos_store *store, const char *space, struct kos_bytes key, uint8_t **ret_value, size_t *ret_len)
+WRAP(int32_t, kos_store_get, struct kos_store *store, const char *space, struct kos_bytes key, uint8_t **ret_value,
+     size_t *ret_len)
 {
     if (sim_planted == SIM_RUN_AGAIN && strcmp(space, "started") == 0)
         return KOS_E_NOTFOUND;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Delta debugging over the steps (Zeller and Hildebrandt 2002, in its simplest form): runs of them are left out, half as
- * long each time nothing more can go, as long as the same kind of failure remains. */
+ * Delta debugging over the steps (Zeller and Hildebrandt 2002, in its simplest form): runs of them are left out, half
+ * as long each time nothing more can go, as long as the same kind of failure remains. */
 #include "shrink.h"
 
 #include <inttypes.h>
@@ -26,7 +26,8 @@ static uint32_t kept(const uint8_t *off, uint32_t steps)
     return count;
 }
 
-static uint32_t leave_out(struct sim_options *options, uint8_t *off, uint32_t steps, struct sim_result *result, sim_runner *run)
+static uint32_t leave_out(struct sim_options *options, uint8_t *off, uint32_t steps, struct sim_result *result,
+                          sim_runner *run)
 {
     uint32_t tries = 0;
     for (uint32_t chunk = steps; chunk && tries < TRIES; chunk /= 2)

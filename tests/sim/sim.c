@@ -153,7 +153,8 @@ static void choose(struct sim *sim)
     struct sim_dice dice = sim_dice(options->seed, 1);
     sim->count = 2 + sim_roll(&dice, 3);
     sim->steps = 120 + sim_roll(&dice, 120);
-    sim->air = (struct sim_air){ .window = 4000 + sim_roll(&dice, 300000), .delay_ns = sim_roll(&dice, 30) * SIM_MS,
+    sim->air = (struct sim_air){ .window = 4000 + sim_roll(&dice, 300000),
+                                 .delay_ns = sim_roll(&dice, 30) * SIM_MS,
                                  .jitter_ns = sim_roll(&dice, 20) * SIM_MS + 1 };
     sim->air.split = sim_roll(&dice, 2) ? 0 : 200 + sim_roll(&dice, 3000);
     sim->datagrams_too = sim_roll(&dice, 2);
@@ -202,7 +203,8 @@ static void begin(struct sim *sim)
         sim_node_made(&sim->nodes[i]);
     for (uint32_t i = 0; i < sim->count && !sim->result->failed; i++)
         if (!sim_node_start(&sim->nodes[i]))
-            sim_fail(sim, "start", "%s does not start: %s", sim->nodes[i].name, kos_manual_logged(sim->nodes[i].manual));
+            sim_fail(sim, "start", "%s does not start: %s", sim->nodes[i].name,
+                     kos_manual_logged(sim->nodes[i].manual));
 }
 
 static void end(struct sim *sim)
@@ -211,7 +213,8 @@ static void end(struct sim *sim)
         sim_node_free(&sim->nodes[i]);
     sim_ends_free(sim);
     struct sim_message *message, *next;
-    HASH_ITER(hh, sim->messages, message, next) {
+    HASH_ITER(hh, sim->messages, message, next)
+    {
         HASH_DEL(sim->messages, message);
         free(message);
     }
@@ -234,8 +237,8 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
         sim_at(&sim, at += sim_roll(&dice, options->calm ? 2 : 600) * (uint64_t)SIM_MS, SIM_ACT, NULL, step);
     run_until(&sim, at);
     sim_calm(&sim);
-    for (uint32_t second = 0; second < CALM_SECONDS && !ret_result->failed && (second < CALM_LEAST || !sim_drained(&sim));
-         second += 10) {
+    for (uint32_t second = 0;
+         second < CALM_SECONDS && !ret_result->failed && (second < CALM_LEAST || !sim_drained(&sim)); second += 10) {
         run_until(&sim, sim.now + 10 * SIM_SECOND);
         sim_calm(&sim);
     }

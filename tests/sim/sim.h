@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A simulated world: nodes of the shipped objects (mesh, trust, agents, store, libklp), each on an environment of its own
- * (core/manual.h), on one virtual clock, joined by links that misbehave. All that happens follows from a seed.
+ * A simulated world: nodes of the shipped objects (mesh, trust, agents, store, libklp), each on an environment of its
+ * own (core/manual.h), on one virtual clock, joined by links that misbehave. All that happens follows from a seed.
  *
  * sim.c   the clock, the run, what is drawn from the seed     net.c    links
  * node.c  a node's life and its handler                       acts.c   what is done to the world, step by step
@@ -18,7 +18,14 @@
 #include "core/manual.h"
 #include "mesh/mesh_private.h"
 
-enum { SIM_MS = 1000000, SIM_WHAT = 400, SIM_SCORES = 16, SIM_OUTBOX = 300000, SIM_OUTBOX_TARGET = 200000, SIM_INBOX = 8 };
+enum {
+    SIM_MS = 1000000,
+    SIM_WHAT = 400,
+    SIM_SCORES = 16,
+    SIM_OUTBOX = 300000,
+    SIM_OUTBOX_TARGET = 200000,
+    SIM_INBOX = 8
+};
 #define SIM_SECOND (UINT64_C(1000) * SIM_MS)
 
 struct sim;
@@ -77,15 +84,15 @@ struct sim_message {
     struct sim_node *from, *to;
     struct klp_id agent; /* by which it is signed; zero: the node */
     struct klp_id task_agent;
-    bool durable;       /* its sender has it on disk */
-    bool forbidden;     /* of a type that the target's policy blocks */
-    bool forged;        /* its signature does not hold */
-    bool task;          /* it asks an agent to run */
-    bool told;          /* its outcome was heard */
+    bool durable;   /* its sender has it on disk */
+    bool forbidden; /* of a type that the target's policy blocks */
+    bool forged;    /* its signature does not hold */
+    bool task;      /* it asks an agent to run */
+    bool told;      /* its outcome was heard */
     int32_t outcome;
     uint32_t accepted, effects, runs; /* effects: known to be on disk */
-    uint64_t payload;   /* number in it */
-    bool excused;       /* a disk that lied had it */
+    uint64_t payload;                 /* number in it */
+    bool excused;                     /* a disk that lied had it */
 };
 
 /* ---- nodes ---- */
@@ -133,7 +140,7 @@ struct sim_options {
     const char *plant;     /* NULL: none */
     const uint8_t *off;    /* steps not taken; NULL: none are */
     FILE *trace;
-    bool calm;             /* no faults: for measuring */
+    bool calm; /* no faults: for measuring */
     bool agents;
 };
 
@@ -167,15 +174,29 @@ struct sim {
 /* For plant.c and what the linker puts before the runtime's own functions: a process runs one world at a time. */
 extern struct sim *sim_world;
 enum sim_plant {
-    SIM_NO_PLANT, SIM_SKIP_SYNC, SIM_SKIP_DEDUPE, SIM_EARLY_ACK, SIM_STALE_KEY, SIM_LATE, SIM_WRONG_NODE, SIM_LOSE_OUTBOX,
-    SIM_REPLAY, SIM_SKIP_POLICY, SIM_UNBOUNDED, SIM_SKIP_SIGNATURE, SIM_RUN_AGAIN, SIM_LEAK_QUEUE, SIM_PLANTS
+    SIM_NO_PLANT,
+    SIM_SKIP_SYNC,
+    SIM_SKIP_DEDUPE,
+    SIM_EARLY_ACK,
+    SIM_STALE_KEY,
+    SIM_LATE,
+    SIM_WRONG_NODE,
+    SIM_LOSE_OUTBOX,
+    SIM_REPLAY,
+    SIM_SKIP_POLICY,
+    SIM_UNBOUNDED,
+    SIM_SKIP_SIGNATURE,
+    SIM_RUN_AGAIN,
+    SIM_LEAK_QUEUE,
+    SIM_PLANTS
 };
 extern enum sim_plant sim_planted;
 extern const char *const sim_plant_names[SIM_PLANTS];
 
 void sim_run(const struct sim_options *options, struct sim_result *ret_result);
 /* Notes what happens, for the digest and the trace; the first failure ends the run. */
-void sim_note(struct sim *sim, const struct sim_node *node, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void sim_note(struct sim *sim, const struct sim_node *node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void sim_digest(struct sim *sim, const void *data, size_t len);
 void sim_fail(struct sim *sim, const char *kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -192,7 +213,8 @@ void sim_ends_free(struct sim *sim);
 
 void sim_node_make(struct sim *sim, uint32_t index);
 void sim_node_made(struct sim_node *node);
-void sim_node_give_back(struct sim_node *node); /* the key that was stolen from it, to itself */
+void sim_node_give_back(struct sim_node *node);  /* the key that was stolen from it, to itself */
+bool sim_log_revoked(const struct klp_log *log); /* as it is, whatever is planted */
 void sim_plant_env(struct kos_env *env);
 void sim_node_meet(struct sim_node *node, struct sim_node *other, bool dials);
 bool sim_node_start(struct sim_node *node);
