@@ -99,7 +99,7 @@ void kos_mesh_found(struct kos_mesh *mesh, const struct klp_id *id, struct kos_b
     if (mesh->stopping || !list[0] || ttl_ms == 0 || (id && klp_id_eq(id, &mesh->self)) || !sound(list))
         return;
     for (struct mesh_endpoint *endpoint = mesh->endpoints; endpoint; endpoint = endpoint->next)
-        if (strcmp(endpoint->bound, list[0]) == 0)
+        if (endpoint->bound && strcmp(endpoint->bound, list[0]) == 0)
             return; /* told of ourselves */
     struct mesh_peer *peer = id ? mesh_peer_find(mesh, id) : NULL;
     struct mesh_keep *keep = keep_of(mesh, id, list);

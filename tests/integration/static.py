@@ -38,19 +38,16 @@ def write(path, text):
     os.rename(path + ".new", path)
 
 
-def nodes(case, isolate):
-    """laptop, whose list tells of home, listens where its list is read in a cell, and only dials else."""
-    return case.node("home.kai"), case.node("laptop.kai", listen=isolate == "true")
+def nodes(case):
+    return case.node("home.kai"), case.node("laptop.kai")
 
 
 def by_setting(case, isolate):
-    home, laptop = nodes(case, isolate)
-    if laptop.port:
-        static(home, f'peers = ( {entry(laptop, f"""id = "{laptop.id}";""")} );', isolate)
-    home.start()
+    home, laptop = nodes(case)
+    static(home, f'peers = ( {entry(laptop, f"""id = "{laptop.id}";""")} );', isolate).start()
     static(laptop, f'peers = ( {entry(home, f"""id = "{home.id}"; name = "home";""")} );', isolate).start()
     together(case, home, laptop, "they have met")
-    for node in (home, laptop)[not laptop.port:]:
+    for node in (home, laptop):
         hosting = {p["name"]: p["hosting"] for p in node.json("plugin", "list")["plugins"]}
         equal(hosting["static"], "cell" if isolate == "true" else "process", "hosting")
     home.stop(9)
@@ -71,7 +68,7 @@ def test_by_setting_in_a_cell(case):
 
 def by_file(case, isolate):
     """Only laptop has a list; what it says changes while it runs."""
-    home, laptop = nodes(case, isolate)
+    home, laptop = nodes(case)
     other = case.node("other.kai").start()
     home.start()
     directory = case.path("lists")
@@ -100,7 +97,7 @@ def test_by_file_in_a_cell(case):
 
 def another(case, isolate):
     """The list says that other is at home's address: home is not taken for it."""
-    home, laptop = nodes(case, isolate)
+    home, laptop = nodes(case)
     other = case.node("other.kai")
     home.start()
     static(laptop, f'peers = ( {entry(home, f"""id = "{other.id}";""")} );', isolate).start()
@@ -139,7 +136,7 @@ def test_a_list_that_is_wrong_says_where(case):
 
 
 def test_a_fall_of_its_cell_ends_no_session(case):
-    home, laptop = nodes(case, "true")
+    home, laptop = nodes(case)
     home.start()
     static(laptop, f"peers = ( {entry(home)} );", "true").start()
     together(case, home, laptop, "they have met")
