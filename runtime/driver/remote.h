@@ -20,8 +20,9 @@ enum kos_cell_kind {
 /* What the cell's process may do; `kos-cell --allow`. */
 enum kos_cell_allow { KOS_CELL_NET = 1, KOS_CELL_FILES = 2, KOS_CELL_EXEC = 4 };
 
-/* Per second, unless credit or an open operation bounds them: what a plugin tells, what it asks. */
-enum { KOS_CELL_TELLS = 5000, KOS_CELL_ASKS = 200000 };
+/* Per second, unless credit or an open operation bounds them: what a plugin tells, and what it asks. The second is far
+ * above what a busy transport or handler needs; what is read in a turn is bounded anyway. */
+enum { KOS_CELL_TELLS = 5000, KOS_CELL_ASKS = 2000000 };
 enum { KOS_CELL_UP_MAX = 20 << 20, KOS_CELL_QUEUE_MAX = 96 << 20, KOS_CELL_BEGIN_MS = 10000, KOS_CELL_PING_MS = 1000 };
 
 struct kos_remote_events {
