@@ -10,6 +10,8 @@
 #include "core/buf.h"
 #include "driver/driver_private.h"
 
+enum { GONE_MAX = 64 };
+
 static struct kos_driver *driver_of(struct kos_backend *backend)
 {
     return (struct kos_driver *)backend;
@@ -92,6 +94,27 @@ static void run(struct kos_driver *driver, struct kos_frame *frame)
                 driver->name, (unsigned)frame->head.kind);
 }
 
+/* A pointer that was kept is to show, so what it points to must not become something else at once. */
+static void retire(struct kos_driver *driver, struct kos_frame *frame)
+{
+    if (!driver->strict) {
+        kos_frame_free(frame);
+        return;
+    }
+    frame->next = NULL;
+    if (driver->gone)
+        driver->gone_last->next = frame;
+    else
+        driver->gone = frame;
+    driver->gone_last = frame;
+    if (++driver->gone_count > GONE_MAX) {
+        struct kos_frame *oldest = driver->gone;
+        driver->gone = oldest->next;
+        driver->gone_count--;
+        kos_frame_free(oldest);
+    }
+}
+
 static void drain(struct kos_deferred *deferred)
 {
     struct kos_driver *driver = (struct kos_driver *)((char *)deferred - offsetof(struct kos_driver, drain));
@@ -99,7 +122,7 @@ static void drain(struct kos_deferred *deferred)
     for (size_t n = driver->queued; n > 0 && driver->first && !driver->stopped; n--) {
         struct kos_frame *frame = pop(driver);
         run(driver, frame);
-        kos_frame_free(frame);
+        retire(driver, frame);
     }
     kos_driver_after(driver);
     if (!driver->stopped && driver->first)
@@ -169,6 +192,11 @@ static void halt(struct kos_driver *driver)
 
 static void driver_free(struct kos_driver *driver)
 {
+    while (driver->gone) {
+        struct kos_frame *frame = driver->gone;
+        driver->gone = frame->next;
+        kos_frame_free(frame);
+    }
     if (driver->post_fd >= 0)
         close(driver->post_fd);
     free(driver->name);

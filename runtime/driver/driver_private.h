@@ -27,6 +27,8 @@ struct kos_driver {
     uint8_t table_newer[KOS_NEWER_BYTES];    /* behind it, for `strict->newer` */
     struct kos_tables tables;
     const struct kos_driver_strict *strict;  /* NULL in production */
+    struct kos_frame *gone, *gone_last;      /* with it: frames whose call is over, overwritten and not reused yet */
+    size_t gone_count;
     void *self;
     bool started, begun, stopping, stopped, finished, inside;   /* begun: start has reached the plugin */
     struct kos_frame *first, *last;
