@@ -3,10 +3,11 @@
  * A simulated world: nodes of the shipped objects (mesh, trust, agents, store, libklp), each on an environment of its
  * own (core/manual.h), on one virtual clock, joined by links that misbehave. All that happens follows from a seed.
  *
- * sim.c   the clock, the run, what is drawn from the seed     net.c    links
- * node.c  a node's life and its handler                       acts.c   what is done to the world, step by step
- * check.c what must hold, asked all the time                  plant.c  bugs to be found, by the linker's --wrap
- * main.c  the command line; forks a process for each run      shrink.c fewer steps, nodes and faults
+ * sim.c     the clock, the run, what is drawn from the seed   net.c    links
+ * node.c    a node's life                                     handle.c its handler
+ * operate.c its operator and senders                          acts.c   what is done to the world, step by step
+ * check.c   what must hold, asked all the time                plant.c  bugs to be found, by the linker's --wrap
+ * main.c    the command line; forks a process for each run    shrink.c fewer steps, nodes and faults
  */
 #ifndef KOS_TESTS_SIM_H
 #define KOS_TESTS_SIM_H
@@ -204,6 +205,11 @@ void sim_enter(struct sim_node *node); /* its clock is ours; to be called before
 void sim_wake(struct sim_node *node);
 
 extern const struct kos_carrier_ops sim_carrier_ops;
+extern const struct kos_sink_ops sim_sink_ops;
+extern const struct kos_launcher_ops sim_launcher_ops;
+extern const struct kos_agents_owner_ops sim_owner_ops;
+void sim_tasks_free(struct sim_node *node);
+void sim_processes_free(struct sim_node *node);
 void sim_link_event(struct sim *sim, struct sim_end *end);
 void sim_link_left(struct sim *sim, struct sim_end *end, uint64_t bytes);
 void sim_link_lost(struct sim *sim, struct sim_end *end);
