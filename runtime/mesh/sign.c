@@ -158,7 +158,7 @@ static void signed_run(struct kos_work *work)
         for (uint32_t i = 0; i < run->count; i++) {
             struct mesh_entry *entry = mesh_outbox_find(mesh, run->seqs[i]);
             if (entry && entry->state == MESH_SIGNING)
-                mesh_outbox_fail(mesh, entry, run->status, "it could not be signed");
+                mesh_outbox_fail_beyond(mesh, entry, 0, run->status, "it could not be signed");
         }
     } else {
         hand_over(run);
