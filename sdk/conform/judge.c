@@ -144,7 +144,7 @@ static void s_found(struct kos_services *services, uint64_t id, const uint8_t *n
         broke(c, RULE_FIND_FOUND, "found names operation %llu, which is no find", (unsigned long long)id);
     if (op && op->done)
         broke(c, RULE_FIND_FOUND, "found came for find %llu after that had been completed", (unsigned long long)id);
-    for (; addresses[count] && count <= 64; count++)
+    for (; count <= 64 && addresses[count]; count++)
         judge_text(h, "found", addresses[count]);
     if (count > 64 || (count == 0 && record.len == 0))
         broke(c, RULE_FIND_ADDRESSES, count ? "found was given more than 64 addresses"

@@ -31,7 +31,7 @@ static void put_text(struct klp_json_out *out, const char *name, const char *tex
 {
     char clean[NATS_TEXT_MAX + 64];
     size_t n = 0;
-    for (; text[n] && n < sizeof clean - 1; n++)
+    for (; n < sizeof clean - 1 && text[n]; n++)
         clean[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
     klp_json_name(out, name);
     klp_json_put_string(out, kos_bytes(clean, n));

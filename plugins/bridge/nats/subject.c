@@ -57,7 +57,7 @@ bool nats_subjects_overlap(const char *a, const char *b)
 static size_t put_token(char *to, size_t cap, const char *text)
 {
     size_t len = 0;
-    for (; text[len] && len < cap; len++) {
+    for (; len < cap && text[len]; len++) {
         char c = text[len];
         bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
         to[len] = plain ? c : '_';
