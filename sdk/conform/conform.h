@@ -26,6 +26,7 @@ struct options {
     const char *listen;                 /* address for transports to listen on; NULL: a few are tried */
     const char *files;                  /* directory whose files each test finds in its own; NULL: none */
     char *settings;                     /* text of the group; {dir} is the test's directory */
+    struct kos_conf_doc *document;      /* the policy that it is of */
     const struct kos_conf_node *group;  /* of a policy, instead; NULL: none */
     uint64_t timeout_ms, seed;
     uint32_t repeat;

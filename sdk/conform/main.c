@@ -60,7 +60,7 @@ static void settings_of_file(struct options *o, const char *path, const char *na
     char *text = kos_new(KOS_CONF_FILE_MAX + 1);
     size_t len = file ? fread(text, 1, KOS_CONF_FILE_MAX, file) : 0;
     struct kos_conf_doc *doc = NULL;
-    struct kos_error error;
+    struct kos_error error = { 0 };
     if (file)
         fclose(file);
     if (!file || kos_conf_read(path, kos_bytes(text, len), &doc, &error) < 0) {
@@ -77,7 +77,9 @@ static void settings_of_file(struct options *o, const char *path, const char *na
     }
     if (!plugin)
         misuse("%s wires no such plugin", path);
-    o->group = kos_conf_member(plugin, "settings"); /* the document stays as long as the program */
+    kos_conf_free(o->document);
+    o->document = doc;
+    o->group = kos_conf_member(plugin, "settings");
     free(text);
 }
 
@@ -218,6 +220,7 @@ int main(int argc, char **argv)
     kos_schema_free(module.schema);
     json_decref(module.description);
     free(settings);
+    kos_conf_free(o.document);
     free(o.settings);
     return tally.broke || !sound ? 1 : 0;
 }
