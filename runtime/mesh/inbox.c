@@ -105,13 +105,30 @@ static int32_t find_key(struct mesh_in *in)
 }
 
 static void finish(struct mesh_in *in);
+static void refuse_all(struct mesh_in *in);
 static void done(struct kos_work *work);
+
+/* By then mesh_inbox_orphan has taken it off the session's list. */
+static void drop(struct mesh_job *job)
+{
+    in_free((struct mesh_in *)job);
+}
+
+static void work(struct mesh_in *in)
+{
+    in->job.bytes = in->len;
+    in->job.drop = drop;
+    if (in->session)
+        mesh_session_work(in->session, &in->job, run, done);
+    else
+        mesh_work(in->job.mesh, &in->job, run, done);
+}
 
 static void parsed(struct mesh_in *in)
 {
     if (!in->verifying && in->status >= 0 && (in->status = find_key(in)) >= 0) {
         in->verifying = true;
-        mesh_work(in->job.mesh, &in->job, run, done);
+        work(in);
         return;
     }
     finish(in);
@@ -120,16 +137,19 @@ static void parsed(struct mesh_in *in)
 static void done(struct kos_work *work)
 {
     struct mesh_in *in = (struct mesh_in *)work;
-    if (!mesh_work_done(&in->job) || in->orphan)
+    if (!mesh_work_done(&in->job) || in->orphan) {
         in_free(in);
-    else
-        parsed(in);
+        return;
+    }
+    if (in->session)
+        mesh_session_worked(in->session, &in->job);
+    parsed(in);
 }
 
 static void begin(struct mesh_in *in)
 {
     if (in->len > MESH_PARSE_INLINE) {
-        mesh_work(in->job.mesh, &in->job, run, done);
+        work(in);
         return;
     }
     run(&in->job.work);
@@ -166,6 +186,12 @@ void mesh_inbox_take(struct mesh_session *session, uint8_t type, uint8_t klass, 
     in->link = session->link->id;
     in->peer = session->proof.id;
     snprintf(in->transport, sizeof in->transport, "%s", session->link->transport);
+    if (payload.len <= KLP_SIGNATURE_LEN) {
+        /* Waiting for those before it, it would take memory that its sender needed next to no credit for. */
+        in->status = KOS_E_PROTOCOL;
+        refuse_all(in);
+        return;
+    }
     append(&session->in_first, &session->in_last, in);
     begin(in);
 }

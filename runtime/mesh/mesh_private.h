@@ -42,6 +42,9 @@ enum {
     MESH_RECORD_BULK = 16384,    /* bulk fills a record no further, so nothing waits behind more of it */
     MESH_QUEUE_ROOM = 1 << 20,   /* bytes queued on a session beyond which the outbox holds back, per class */
     MESH_QUEUE_LIMIT = 16 << 20, /* control items queued: a session that takes none of them is closed */
+    MESH_JOBS = 32,                /* pieces of work of one session on workers at a time; the others wait their turn */
+    MESH_JOBS_ALWAYS = 4,          /* as many may be, whatever their size; further ones while they have together */
+    MESH_JOBS_BYTES = 256 << 10,
     MESH_SCRATCH = 4 * (KLP_RECORD_PLAIN_MAX + KLP_RECORD_OVERHEAD),
     MESH_RUN_BYTES = 512 << 10, /* of one batch */
     MESH_PARSE_INLINE = 8192,   /* items up to this size are parsed on the loop */
@@ -103,6 +106,8 @@ struct mesh_job {
     struct kos_work work;
     struct kos_mesh *mesh;
     struct mesh_job *next, *prev;
+    size_t bytes;                      /* of a session: what there is to work on */
+    void (*drop)(struct mesh_job *job); /* the session went while it waited: frees it */
 };
 
 /* ---- counters ---- */
@@ -328,6 +333,7 @@ struct mesh_log_sent {
 struct mesh_session {
     struct kos_mesh *mesh;
     struct mesh_link *link;
+    uint64_t serial;                  /* a link of datagrams may have one after the other */
     struct mesh_peer *peer;           /* once up */
     struct mesh_session *next, *prev; /* of the peer */
     struct klp_record *send, *receive;
@@ -367,6 +373,9 @@ struct mesh_session {
     struct mesh_session *receipts_next;
     struct mesh_entry *sent;            /* handed to this session, no receipt yet; in order */
     struct mesh_in *in_first, *in_last; /* messages on their way through the inbox, in order of arrival */
+    struct mesh_job *todo;              /* wait for a worker: a session has so many at a time, so none keeps all of them */
+    uint32_t job_count;                 /* of it on workers */
+    size_t job_bytes;
 };
 
 void mesh_session_new(struct mesh_link *link);
@@ -379,6 +388,11 @@ void mesh_session_queue_copy(struct mesh_session *session, uint8_t type, uint8_t
 void mesh_session_urgent(struct mesh_session *session, uint8_t type, struct kos_bytes payload);
 /* Bytes of a class were dealt with: the peer may send as many more. */
 void mesh_session_consumed(struct mesh_session *session, uint8_t klass, uint64_t bytes);
+/* Work that the peer caused: to the workers in its turn. Its end is to be told by mesh_session_worked; job->drop is
+ * called instead of `done` when the session goes first. */
+void mesh_session_work(struct mesh_session *session, struct mesh_job *job, void (*run)(struct kos_work *work),
+                       void (*done)(struct kos_work *work));
+void mesh_session_worked(struct mesh_session *session, const struct mesh_job *job);
 /* Says why to the peer, then ends the link. */
 void mesh_session_close(struct mesh_session *session, int32_t code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -681,7 +695,8 @@ int32_t mesh_offer_value(struct kos_mesh *mesh, struct mesh_open *open, uint8_t 
 /* ---- receipt.c ---- */
 void mesh_receipt_add(struct kos_mesh *mesh, uint64_t link, const struct klp_receipt *receipt);
 void mesh_receipts_sign(struct kos_mesh *mesh);
-void mesh_receipts_take(struct mesh_session *session, struct kos_bytes item);
+/* Gives the credit back when they are verified. */
+void mesh_receipts_take(struct mesh_session *session, uint8_t klass, struct kos_bytes item);
 
 /* ---- expiry.c: dedupe and asked entries with the time they may be forgotten ---- */
 enum mesh_expiry_kind { MESH_EXPIRY_DEDUPE = 1, MESH_EXPIRY_ASKED = 2 };

@@ -115,6 +115,9 @@ void mesh_receipt_add(struct kos_mesh *mesh, uint64_t id, const struct klp_recei
 
 struct checking {
     struct mesh_job job;
+    uint64_t link, session;
+    uint8_t klass;
+    size_t wire_len; /* by credit */
     struct klp_id node;
     struct klp_public key;
     struct klp_receipts receipts;
@@ -140,32 +143,61 @@ static void forged(struct kos_mesh *mesh, const struct klp_id *node, int32_t sta
                 mesh_peer_label(mesh, node, label), kos_error_text(status));
 }
 
-static void checked(struct kos_work *work)
+static void checking_free(struct mesh_job *job)
 {
-    struct checking *checking = (struct checking *)work;
-    struct kos_mesh *mesh = checking->job.mesh;
-    struct klp_json_iter iter;
-    struct klp_receipt receipt;
-    if (mesh_work_done(&checking->job)) {
-        if (checking->status < 0) {
-            forged(mesh, &checking->node, checking->status);
-        } else {
-            klp_json_iter_init(checking->receipts.list, &iter);
-            while (klp_receipts_next(&iter, &receipt)) {
-                mesh->counters.receipts_in++;
-                mesh_outbox_receipt(mesh, &checking->node, &receipt);
-            }
-        }
-    }
+    struct checking *checking = (struct checking *)job;
     free(checking->item);
     free(checking);
 }
 
-void mesh_receipts_take(struct mesh_session *session, struct kos_bytes item)
+static void believe(struct checking *checking)
+{
+    struct kos_mesh *mesh = checking->job.mesh;
+    struct klp_json_iter iter;
+    struct klp_receipt receipt;
+    klp_json_iter_init(checking->receipts.list, &iter);
+    while (klp_receipts_next(&iter, &receipt)) {
+        mesh->counters.receipts_in++;
+        mesh_outbox_receipt(mesh, &checking->node, &receipt);
+    }
+}
+
+/* NULL: it is gone. */
+static struct mesh_session *session_of(const struct checking *checking)
+{
+    struct mesh_link *link = mesh_link_find(checking->job.mesh, checking->link);
+    return link && link->session && link->session->serial == checking->session ? link->session : NULL;
+}
+
+static void checked(struct kos_work *work)
+{
+    struct checking *checking = (struct checking *)work;
+    struct kos_mesh *mesh = checking->job.mesh;
+    if (mesh_work_done(&checking->job)) {
+        struct mesh_session *session = session_of(checking);
+        if (session)
+            mesh_session_worked(session, &checking->job);
+        if (checking->status < 0)
+            forged(mesh, &checking->node, checking->status);
+        else
+            believe(checking);
+        if ((session = session_of(checking)) != NULL)
+            mesh_session_consumed(session, checking->klass, checking->wire_len);
+    }
+    checking_free(&checking->job);
+}
+
+void mesh_receipts_take(struct mesh_session *session, uint8_t klass, struct kos_bytes item)
 {
     struct kos_mesh *mesh = session->mesh;
     const struct klp_id *node = &session->proof.id;
     struct checking *checking = kos_new(sizeof *checking);
+    checking->job.bytes = item.len;
+    checking->job.drop = checking_free;
+    checking->link = session->link->id;
+    checking->session = session->serial;
+    checking->klass = klass;
+    checking->wire_len = session->wire_len ? session->wire_len : item.len;
     checking->node = *node;
     checking->item = kos_memdup(item.data, item.len);
     int32_t rc = KOS_E_PROTOCOL;
@@ -180,10 +212,10 @@ void mesh_receipts_take(struct mesh_session *session, struct kos_bytes item)
     if (rc >= 0)
         rc = klp_log_key(log, checking->receipts.event, &checking->key);
     if (rc >= 0) {
-        mesh_work(mesh, &checking->job, check, checked);
+        mesh_session_work(session, &checking->job, check, checked);
         return;
     }
     forged(mesh, node, rc);
-    free(checking->item);
-    free(checking);
+    mesh_session_consumed(session, klass, checking->wire_len);
+    checking_free(&checking->job);
 }

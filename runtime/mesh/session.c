@@ -16,6 +16,7 @@ void mesh_session_new(struct mesh_link *link)
     struct mesh_session *session = kos_new(sizeof *session);
     session->mesh = mesh;
     session->link = link;
+    session->serial = mesh->next_id++;
     session->initiator = handshake->initiator;
     session->pattern = handshake->pattern;
     session->proof = handshake->proof;
@@ -53,6 +54,42 @@ static void queue_free(struct mesh_queue *queue)
     }
 }
 
+static void start_job(struct mesh_session *session, struct mesh_job *job)
+{
+    session->job_count++;
+    session->job_bytes += job->bytes;
+    mesh_work(session->mesh, job, job->work.run, job->work.done);
+}
+
+/* Workers take what they are given in the order in which it came: who had thousands of signatures checked at a time
+ * would be who everybody waits for. */
+static void start_jobs(struct mesh_session *session)
+{
+    while (session->todo && session->job_count < MESH_JOBS &&
+           (session->job_count < MESH_JOBS_ALWAYS || session->job_bytes + session->todo->bytes <= MESH_JOBS_BYTES)) {
+        struct mesh_job *job = session->todo;
+        DL_DELETE(session->todo, job);
+        start_job(session, job);
+    }
+}
+
+void mesh_session_work(struct mesh_session *session, struct mesh_job *job, void (*run)(struct kos_work *work),
+                       void (*done)(struct kos_work *work))
+{
+    job->work.run = run;
+    job->work.done = done;
+    job->mesh = session->mesh;
+    DL_APPEND(session->todo, job);
+    start_jobs(session);
+}
+
+void mesh_session_worked(struct mesh_session *session, const struct mesh_job *job)
+{
+    session->job_count--;
+    session->job_bytes -= job->bytes;
+    start_jobs(session);
+}
+
 static void unlist(struct mesh_session *session)
 {
     struct kos_mesh *mesh = session->mesh;
@@ -67,6 +104,11 @@ void mesh_session_free(struct mesh_session *session)
     unlist(session);
     mesh_outbox_lost(session);
     mesh_inbox_orphan(session);
+    while (session->todo) {
+        struct mesh_job *job = session->todo;
+        DL_DELETE(session->todo, job);
+        job->drop(job);
+    }
     for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
         queue_free(&session->queue[klass]);
     mesh_session_forget_logs(session);
@@ -355,7 +397,7 @@ static void took_item(struct mesh_session *session, const struct klp_frame *item
     case KLP_FRAME_LOG_REQUEST: mesh_intro_log_request(session, item->payload); break;
     case KLP_FRAME_HELLO: mesh_intro_hello(session, item->payload); break;
     case KLP_FRAME_STATEMENT: mesh_intro_statement(session, item->payload); break;
-    case KLP_FRAME_RECEIPTS: mesh_receipts_take(session, item->payload); break;
+    case KLP_FRAME_RECEIPTS: mesh_receipts_take(session, item->klass, item->payload); return; /* when verified */
     case KLP_FRAME_RECORD_REQUEST:
         session->record_wanted = true;
         mesh_record_send(session);
@@ -392,11 +434,11 @@ static bool took_frame(struct mesh_session *session, const struct klp_frame *fra
     uint8_t klass = item.klass;
     size_t len = item.payload.len;
     uint8_t plain = is_compact(item.type) ? (uint8_t)(item.type - KLP_FRAME_COMPACT) : item.type;
-    bool stored = plain == KLP_FRAME_MESSAGE || plain == KLP_FRAME_BATCH;
+    bool later = plain == KLP_FRAME_MESSAGE || plain == KLP_FRAME_BATCH || plain == KLP_FRAME_RECEIPTS;
     took_item(session, &item);
     if (link->closing)
         return false;
-    if (!stored)
+    if (!later)
         mesh_session_consumed(session, klass, len);
     return true;
 }
