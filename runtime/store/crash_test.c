@@ -283,6 +283,45 @@ START_TEST(power_loss_after_a_failed_sync_of_the_process_before)
 }
 END_TEST
 
+/* A second process finds a journal that is still needed, and the disk fails it at each of its operations in turn, once;
+ * it goes on, and then power is lost. What the first one was told is durable is there. */
+static void second_life(uint64_t nth, int32_t error, bool *ret_reached)
+{
+    struct life life = { .manual = kos_manual_new(nth) };
+    life.env = kos_manual_env(life.manual);
+    ck_assert_int_eq(kos_store_open(life.env, "/state", &tiny, &life.store, NULL), KOS_OK);
+    for (int n = 1; n <= 2; n++) {
+        ck_assert_int_eq(commit(&life, n), KOS_OK);
+        kos_manual_settle(life.manual);
+    }
+    ck_assert_int_eq(life.durable, 2);
+    abandon(&life);
+    kos_manual_power_loss(life.manual);
+    uint64_t before = kos_manual_file_ops(life.manual);
+    kos_manual_fail_file_once(life.manual, nth, error);
+    if (kos_store_open(life.env, "/state", &tiny, &life.store, NULL) == KOS_OK) {
+        ck_assert_int_eq(commit(&life, 3), KOS_OK);
+        kos_manual_settle(life.manual);
+        kos_manual_advance(life.manual, 5000);
+        ck_assert_int_eq(life.durable, 3);
+        abandon(&life);
+    }
+    *ret_reached = kos_manual_file_ops(life.manual) - before >= nth;
+    kos_manual_power_loss(life.manual);
+    reopen(&life, nth);
+    kos_manual_free(life.manual);
+}
+
+START_TEST(a_disk_that_fails_once_in_a_second_life)
+{
+    bool reached = true;
+    for (uint64_t nth = 1; reached; nth++) {
+        second_life(nth, KOS_E_IO, &reached);
+        second_life(nth, KOS_E_NOSPACE, &(bool){ true });
+    }
+}
+END_TEST
+
 START_TEST(full_disk_refuses_and_says_so_once)
 {
     struct life life = { .manual = kos_manual_new(1) };
@@ -480,5 +519,6 @@ START_TEST(missing_segment_is_damage)
 END_TEST
 
 TESTS("store/crash", power_loss_at_each_operation, torn_power_loss_at_each_operation, full_disk_at_each_operation,
-      broken_disk_at_each_operation, power_loss_after_a_failed_sync_of_the_process_before, full_disk_refuses_and_says_so_once, closed_on_a_full_disk, torn_end_at_each_byte,
+      broken_disk_at_each_operation, power_loss_after_a_failed_sync_of_the_process_before,
+      a_disk_that_fails_once_in_a_second_life, full_disk_refuses_and_says_so_once, closed_on_a_full_disk, torn_end_at_each_byte,
       damage_is_not_taken_for_a_torn_end, head_survives_in_its_copy, missing_segment_is_damage)

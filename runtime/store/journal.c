@@ -123,8 +123,12 @@ static int32_t next_segment(struct journal *journal, uint64_t first, uint64_t ne
         rc = env->ops->file_write(journal->file, page, sizeof page, 0);
     free(spare);
     free(path);
-    if (rc < 0)
+    if (rc < 0) {
+        /* None is open: what is open counts as the last of the segments, by which the others are found needless. */
+        env->ops->file_close(journal->file);
+        journal->file = NULL;
         return rc;
+    }
     memcpy(journal->key, head.key, sizeof head.key);
     journal->first = first;
     journal->offset = JOURNAL_HEAD;

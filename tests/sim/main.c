@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sim: runs worlds by seed, each in a process of its own.
  *
- *   sim [--seed N] [--seeds A-B] [--plant NAME] [--nodes N] [--steps N] [--calm MESSAGES] [--trace] [--no-shrink]
- * [--progress]
+ *   sim [--seed N] [--seeds A-B] [--plant NAME] [--nodes N] [--steps N] [--calm MESSAGES] [--trace] [--files]
+ *     [--no-shrink] [--progress]
  *
  * Ends with 0 when all held, 1 when not, 2 when asked wrongly. */
 #include "sim.h"
@@ -112,8 +112,9 @@ int main(int argc, char **argv)
                                            { "plant", 1, NULL, 'p' },    { "nodes", 1, NULL, 'n' },
                                            { "steps", 1, NULL, 'k' },    { "calm", 1, NULL, 'c' },
                                            { "trace", 0, NULL, 't' },    { "no-shrink", 0, NULL, 'N' },
-                                           { "progress", 0, NULL, 'P' }, { NULL, 0, NULL, 0 } };
-    struct sim_options options = { .agents = true };
+                                           { "progress", 0, NULL, 'P' },  { "files", 0, NULL, 'f' },
+                                           { NULL, 0, NULL, 0 } };
+    struct sim_options options = { 0 };
     struct sim_result result;
     uint64_t first = 1, last = 1, failed = 0;
     bool shrinks = true, progress = false;
@@ -133,6 +134,7 @@ int main(int argc, char **argv)
             break;
         case 't': options.trace = stdout; break;
         case 'N': shrinks = false; break;
+        case 'f': options.files = true; break;
         case 'P': progress = true; break;
         default: return 2;
         }

@@ -256,6 +256,8 @@ void sim_node_make(struct sim *sim, uint32_t index)
     node->env = kos_manual_env(node->manual);
     node->env->log_level = sim->options->trace ? KOS_LOG_NOTICE : KOS_LOG_ERROR;
     sim_plant_env(node->env);
+    if (sim->options->files && sim->options->trace)
+        sim_show_files(node->env);
     sim_enter(node);
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
         must(node, node->env->ops->dir_make(node->env, dirs[i], 0700), NULL);

@@ -6,7 +6,7 @@ check_PROGRAMS += tests/sim/sim
 TESTS += tests/sim/sim.py
 EXTRA_DIST += tests/sim/sim.py tests/sim/README.md
 tests_sim_sim_SOURCES = tests/sim/sim.h tests/sim/sim.c tests/sim/net.c tests/sim/node.c tests/sim/handle.c tests/sim/operate.c tests/sim/acts.c tests/sim/check.c \
-  tests/sim/plant.c tests/sim/main.c tests/sim/shrink.h tests/sim/shrink.c
+  tests/sim/plant.c tests/sim/files.c tests/sim/main.c tests/sim/shrink.h tests/sim/shrink.c
 tests_sim_sim_CPPFLAGS = $(libkos_la_CPPFLAGS)
 tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) $(SIM_WRAPPED:%=-Wl,--wrap=%)
 tests_sim_sim_LDADD = libkos.la

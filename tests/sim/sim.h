@@ -142,7 +142,7 @@ struct sim_options {
     const uint8_t *off;    /* steps not taken; NULL: none are */
     FILE *trace;
     bool calm; /* no faults: for measuring */
-    bool agents;
+    bool files; /* the trace shows what happens on disks */
 };
 
 struct sim_result {
@@ -222,6 +222,7 @@ void sim_node_made(struct sim_node *node);
 void sim_node_give_back(struct sim_node *node);  /* the key that was stolen from it, to itself */
 bool sim_log_revoked(const struct klp_log *log); /* as it is, whatever is planted */
 void sim_plant_env(struct kos_env *env);
+void sim_show_files(struct kos_env *env);
 void sim_node_meet(struct sim_node *node, struct sim_node *other, bool dials);
 bool sim_node_start(struct sim_node *node);
 void sim_node_close(struct sim_node *node);
