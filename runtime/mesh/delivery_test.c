@@ -164,6 +164,10 @@ START_TEST(many_messages_go_in_batches_and_in_order)
     ck_assert_uint_eq(a->ended_count, 300);
     ck_assert_uint_ge(a->mesh->counters.batches_out, 1);
     ck_assert_uint_le(a->mesh->counters.batches_out, 3);
+    ck_assert_uint_eq(b->mesh->counters.batches_in, a->mesh->counters.batches_out);
+    ck_assert_uint_eq(b->mesh->counters.verified, 300);
+    ck_assert_uint_eq(b->mesh->counters.allowed, 300);
+    ck_assert_uint_eq(b->mesh->counters.handled, 300);
     ck_assert_uint_eq(a->mesh->outbox_bytes, 0);
     net_fini(&net);
 }

@@ -322,6 +322,8 @@ static void judge_all(struct mesh_in *in)
 {
     struct kos_tx *tx = kos_tx_begin(in->job.mesh->store);
     uint32_t kept = 0;
+    in->job.mesh->counters.verified += in->count;
+    in->job.mesh->counters.batches_in += in->type == KLP_FRAME_BATCH;
     in->seqs = kos_new(in->count * sizeof *in->seqs);
     in->repeats = kos_new(in->count * sizeof *in->repeats);
     in->digests_recorded = kos_new(in->count * sizeof *in->digests_recorded);
@@ -344,6 +346,7 @@ static void judge_all(struct mesh_in *in)
             in->job.mesh->counters.repeats++;
             kos_tx_put(tx, "mesh", kos_bytes_str("repeat"), kos_bytes(NULL, 0));
         } else {
+            in->job.mesh->counters.allowed++;
             store_one(in, tx, i, &agent);
         }
     }

@@ -113,6 +113,8 @@ struct mesh_job {
 /* ---- counters ---- */
 struct mesh_counters {
     uint64_t handshakes, handshakes_failed, records_bad, bytes_in, bytes_out;
+    /* Of each message that came: its signature was good; it was no repeat and the policy let it in; its handler accepted it. */
+    uint64_t verified, allowed, handled;
     uint64_t messages_in, messages_out, repeats, receipts_in, receipts_bad, batches_in, batches_out, links_refused;
     uint64_t refused[48]; /* messages, by negative error code */
 };

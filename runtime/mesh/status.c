@@ -178,7 +178,10 @@ static json_t *counters_json(const struct mesh_counters *counters)
     COUNTER(records_bad);
     COUNTER(bytes_in);
     COUNTER(bytes_out);
+    COUNTER(verified);
+    COUNTER(allowed);
     COUNTER(messages_in);
+    COUNTER(handled);
     COUNTER(messages_out);
     COUNTER(batches_in);
     COUNTER(batches_out);

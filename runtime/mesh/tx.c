@@ -10,7 +10,7 @@
 struct settling {
     struct settling *next;
     uint64_t seq;
-    bool outcome, defer;
+    bool outcome, defer, accept;
     uint64_t retry_ms;
 };
 
@@ -358,7 +358,11 @@ void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict
     }
     struct settling *settling = kos_new(sizeof *settling);
     *settling = (struct settling){
-        .seq = seq, .outcome = handle & 1, .defer = verdict == KOS_DEFER, .retry_ms = retry_ms
+        .seq = seq,
+        .outcome = handle & 1,
+        .defer = verdict == KOS_DEFER,
+        .accept = verdict == KOS_ACCEPT,
+        .retry_ms = retry_ms,
     };
     LL_APPEND(tx->settlings, settling);
     if (verdict == KOS_DEFER)
@@ -398,6 +402,8 @@ static void durable(void *arg, int32_t status)
         if (entry && entry->state == MESH_NEW)
             mesh_outbox_ready(mesh, entry);
     }
+    for (const struct settling *settling = tx->settlings; alive && status >= 0 && settling; settling = settling->next)
+        mesh->counters.handled += settling->accept && !settling->outcome;
     if (alive && status >= 0)
         apply_defers(tx);
     if (tx->done)

@@ -14,7 +14,7 @@ CLEANFILES += tests/bench/vector
 endif
 
 EXTRA_PROGRAMS += tests/bench/cell
-EXTRA_LTLIBRARIES = tests/bench/cell_plugin.la
+EXTRA_LTLIBRARIES = tests/bench/cell_plugin.la tests/bench/load.la
 tests_bench_cell_SOURCES = tests/bench/cell.c tests/bench/cell_host.c tests/bench/cell_jobs.c tests/bench/cell.h
 tests_bench_cell_CPPFLAGS = $(libkos_la_CPPFLAGS) -DBENCH_CFLAGS='"$(CFLAGS)"'
 tests_bench_cell_LDADD = libkos.la
@@ -25,4 +25,24 @@ CELL_ROUNDS = 15
 bench-cell: tests/bench/cell tests/bench/cell_plugin.la sdk/examples/transport_loop.la sdk/examples/handler_ping.la kos-cell
 	tests/bench/cell tests/bench/cell.json $(CELL_ROUNDS)
 CLEANFILES += tests/bench/cell tests/bench/cell.json
-.PHONY: bench-vector bench-cell
+
+# The load of the node to node benchmarks: a handler as anybody could have written it.
+tests_bench_load_la_SOURCES = tests/bench/load.c tests/bench/load_send.c tests/bench/load.h tests/bench/latency.h
+tests_bench_load_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+tests_bench_load_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/tests/bench
+EXTRA_DIST += tests/bench/bench.py tests/bench/kosd.py tests/bench/load.py tests/bench/flame.py
+BENCH = PYTHONDONTWRITEBYTECODE=1 python3 $(srcdir)/tests/bench/bench.py --stage tests/bench/stage --load tests/bench/.libs/load.so --out tests/bench
+# What is measured is what make install lays down, in a directory of its own.
+bench-stage: all tests/bench/load.la
+	rm -rf tests/bench/stage
+	$(MAKE) $(AM_MAKEFLAGS) install DESTDIR='$(abs_builddir)/tests/bench/stage' >tests/bench/stage.log 2>&1 || { tail tests/bench/stage.log; exit 1; }
+# LOAD='--seconds 5 --window 1024': options of bench.py.
+bench-load: bench-stage
+	$(BENCH) $(LOAD) load
+bench-profile: bench-stage
+	$(BENCH) $(LOAD) profile
+clean-local: bench-clean
+bench-clean:
+	rm -rf tests/bench/stage tests/bench/stage.log
+CLEANFILES += tests/bench/flame-receiver.svg tests/bench/flame-sender.svg
+.PHONY: bench-vector bench-cell bench-stage bench-load bench-profile bench-clean
