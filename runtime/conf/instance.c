@@ -96,6 +96,7 @@ static const struct kos_conf_field fields[] = {
     FIELD(KOS_SETTING_SIZE, credit_bytes, "2M", 65536, 1 << 30),
     FIELD(KOS_SETTING_SIZE, outbox_bytes, "256M", 1 << 20, INT64_C(1) << 40),
     FIELD(KOS_SETTING_SIZE, outbox_per_target_bytes, "64M", 1 << 20, INT64_C(1) << 40),
+    FIELD(KOS_SETTING_SIZE, inbox_bytes, "256M", 4 << 20, INT64_C(1) << 40),
     FIELD(KOS_SETTING_INT, inbox_open, "4096", 1, 1 << 20),
     FIELD(KOS_SETTING_INT, dedupe_per_peer, "1000000", 1000, 100000000),
     { .setting = { 0 } },

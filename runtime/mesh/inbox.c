@@ -294,7 +294,7 @@ static void store_one(struct mesh_in *in, struct kos_tx *tx, uint32_t i, const s
     mesh_entry_key(in->seqs[i], key);
     kos_tx_put(tx, "inbox", kos_bytes(key, sizeof key), kos_buf_bytes(&value));
     mesh_dedupe_put(tx, message, &in->peer);
-    mesh_offer_add(mesh, in->seqs[i], &in->peer, kos_buf_bytes(&value));
+    mesh_offer_add(mesh, in->seqs[i], message->type, &in->peer, kos_buf_bytes(&value), value.len);
     mesh_peer_get(mesh, &in->peer)->dedupe++;
     kos_buf_fini(&value);
 }

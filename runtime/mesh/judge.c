@@ -71,9 +71,12 @@ static int32_t room(struct mesh_in *in, struct kos_policy_request *request, stru
                  (unsigned long long)dedupe);
         return KOS_E_BUSY;
     }
-    if (peer->stored >= mesh->limits.inbox_open) {
-        snprintf(refusal->peer_text, sizeof refusal->peer_text, "%llu messages of yours wait to be handled",
-                 (unsigned long long)peer->stored);
+    /* As much as is left and no more: however many take all they can, there is room for who comes next. */
+    uint64_t more = request->size_bytes + MESH_OPEN_COST, all = mesh->limits.inbox_bytes;
+    uint64_t left = mesh->stored_bytes < all ? all - mesh->stored_bytes : 0;
+    if (peer->stored >= mesh->limits.inbox_open || peer->stored_bytes + more > left) {
+        snprintf(refusal->peer_text, sizeof refusal->peer_text, "%llu messages of yours, %llu bytes, wait to be handled",
+                 (unsigned long long)peer->stored, (unsigned long long)peer->stored_bytes);
         return KOS_E_BUSY;
     }
     return KOS_OK;

@@ -19,6 +19,7 @@ static void fill_limits(struct kos_mesh_limits *limits)
     DEFAULT(credit_bytes, 2 << 20);
     DEFAULT(outbox_bytes, UINT64_C(256) << 20);
     DEFAULT(outbox_per_target_bytes, UINT64_C(64) << 20);
+    DEFAULT(inbox_bytes, UINT64_C(256) << 20);
     DEFAULT(inbox_open, 4096);
     DEFAULT(dedupe_per_peer, 1000000);
     DEFAULT(logs_per_peer_minute, 120);

@@ -30,7 +30,8 @@ struct kos_mesh_limits {
     uint64_t credit_bytes;            /* 2 MiB granted per session and class */
     uint64_t outbox_bytes;            /* 256 MiB waiting in all */
     uint64_t outbox_per_target_bytes; /* 64 MiB */
-    uint32_t inbox_open;              /* 4096 messages handed to handlers and not settled */
+    uint64_t inbox_bytes;             /* 256 MiB of messages not settled; a peer may have as much as is left */
+    uint32_t inbox_open;              /* 4096 messages not settled: of one peer; of one type, with its handler */
     uint32_t dedupe_per_peer;         /* 1000000 */
     uint32_t logs_per_peer_minute;    /* 120 */
 };

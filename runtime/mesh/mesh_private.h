@@ -13,8 +13,8 @@
  * route.c       addresses to nodes and agents;  status.c: what a person may know
  * outbox.c      messages until their receipt;  tx.c: how they get there;  sign.c: runs on the pool;  entry.c: their
  *               values
- * inbox.c       verify and store;  judge.c: what is let in;  offer.c: handlers and verdicts;  receipt.c: both ways;
- *               expiry.c: what must be forgotten
+ * inbox.c       verify and store;  judge.c: what is let in;  offer.c: handlers and verdicts;  lane.c: whose turn it is;
+ *               receipt.c: both ways;  expiry.c: what must be forgotten
  *
  * Who waits for a worker or the disk keeps ids, never pointers to links, sessions or entries: ids are not reused, so
  * what went away meanwhile is simply not found.
@@ -45,6 +45,9 @@ enum {
     MESH_JOBS = 32,                /* pieces of work of one session on workers at a time; the others wait their turn */
     MESH_JOBS_ALWAYS = 4,          /* as many may be, whatever their size; further ones while they have together */
     MESH_JOBS_BYTES = 256 << 10,
+    MESH_OPEN_COST = 1024,         /* what a message costs that waits for its handler, beside its bytes */
+    MESH_OPEN_KEPT = 32 << 20,     /* of those bytes in memory; the others are read back from the store */
+    MESH_OFFER_BYTES = 8 << 20,    /* given to the handler of one type and not settled; one may be larger */
     MESH_SCRATCH = 4 * (KLP_RECORD_PLAIN_MAX + KLP_RECORD_OVERHEAD),
     MESH_RUN_BYTES = 512 << 10, /* of one batch */
     MESH_PARSE_INLINE = 8192,   /* items up to this size are parsed on the loop */
@@ -454,6 +457,7 @@ struct mesh_peer {
     struct mesh_peer *touched_next;
     uint64_t entries, bytes; /* outbox, this target */
     uint64_t dedupe, stored; /* dedupe entries; inbox messages not settled */
+    uint64_t stored_bytes;
     uint64_t logs_window_ms;
     uint32_t logs; /* taken in this minute */
     bool has_static;
@@ -651,9 +655,39 @@ struct mesh_open { /* stored and not settled */
     bool again;
     int64_t due_ms;
     struct klp_id peer;
+    struct mesh_lane *lane;
+    size_t bytes;   /* of its value, and what it costs beside that */
     uint8_t *value; /* as in the store; NULL: read it there */
     size_t value_len;
+    uint64_t offered_ms; /* monotonic */
+    bool alone;          /* when it was offered */
 };
+
+/* ---- lane.c ---- */
+struct mesh_share { /* of a lane: a peer's messages that are ready, in order */
+    UT_hash_handle hh;
+    struct mesh_share *next, *prev;
+    struct klp_id peer;
+    struct mesh_open *ready;
+};
+struct mesh_lane { /* the messages of one type */
+    UT_hash_handle hh;
+    struct kos_mesh *mesh;
+    char type[KLP_TYPE_MAX];
+    struct mesh_share *shares, *turns; /* those with something ready: by peer; whose turn it is next */
+    uint64_t ready;
+    uint32_t offered, window, since; /* given and not settled; at most; settled since the window shrank */
+    uint64_t offered_bytes;
+    uint64_t alone_ms, learnt_ms; /* how long one takes by itself; when that was asked last */
+    bool learning;
+};
+struct mesh_lane *mesh_lane_get(struct kos_mesh *mesh, const char *type);
+void mesh_lane_free(struct mesh_lane *lane);
+void mesh_lane_add(struct mesh_open *open); /* it is ready */
+void mesh_lane_remove(struct mesh_open *open);
+struct mesh_open *mesh_lane_next(struct mesh_lane *lane); /* to be offered now; NULL: none, or the window is full */
+void mesh_lane_offered(struct mesh_open *open);
+void mesh_lane_taken(struct mesh_open *open, bool settled);
 
 void mesh_inbox_take(struct mesh_session *session, uint8_t type, uint8_t klass, struct kos_bytes payload);
 /* From our own outbox: takes `data`. */
@@ -674,8 +708,9 @@ void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, i
 
 void mesh_offer_load(struct kos_mesh *mesh);
 void mesh_offer_free(struct kos_mesh *mesh);
-struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const struct klp_id *peer,
-                                 struct kos_bytes value);
+/* `len`: of the value, which may be left in the store. */
+struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const char *type, const struct klp_id *peer,
+                                 struct kos_bytes value, size_t len);
 struct mesh_open *mesh_offer_find(struct kos_mesh *mesh, uint64_t seq);
 void mesh_offer_ready(struct kos_mesh *mesh, struct mesh_open *open);
 void mesh_offer_run(struct kos_mesh *mesh);
@@ -768,8 +803,10 @@ struct kos_mesh {
     struct mesh_entry *entries, *entries_by_id;
     uint64_t outbox_bytes;
     struct mesh_heap outbox_due, inbox_due;
-    struct mesh_open *open, *ready;
+    struct mesh_open *open;
+    struct mesh_lane *lanes;
     uint32_t offered;
+    uint64_t stored_bytes, kept_bytes; /* of messages not settled: in all; of the values in memory */
     struct mesh_in *local_first, *local_last;
     struct kos_timer *due_timer;
     int64_t due_at; /* what it is set to; INT64_MAX: not */

@@ -42,54 +42,71 @@ struct mesh_open *mesh_offer_find(struct kos_mesh *mesh, uint64_t seq)
     return open;
 }
 
-struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const struct klp_id *peer, struct kos_bytes value)
+struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const char *type, const struct klp_id *peer,
+                                 struct kos_bytes value, size_t len)
 {
     struct mesh_open *open = kos_new(sizeof *open);
+    struct mesh_peer *owner = mesh_peer_get(mesh, peer);
     open->seq = seq;
     open->state = MESH_OPEN_NEW;
     open->peer = *peer;
-    if (value.len) {
+    open->lane = mesh_lane_get(mesh, type);
+    open->bytes = len + MESH_OPEN_COST;
+    if (value.len && mesh->kept_bytes + value.len <= MESH_OPEN_KEPT) {
         open->value = kos_memdup(value.data, value.len);
         open->value_len = value.len;
+        mesh->kept_bytes += value.len;
     }
-    mesh_peer_get(mesh, peer)->stored++;
+    owner->stored++;
+    owner->stored_bytes += open->bytes;
+    mesh->stored_bytes += open->bytes;
     HASH_ADD(hh, mesh->open, seq, sizeof open->seq, open);
     return open;
 }
 
-static void leave_state(struct kos_mesh *mesh, struct mesh_open *open)
+static void forget_value(struct kos_mesh *mesh, struct mesh_open *open)
 {
-    if (open->state == MESH_OPEN_READY)
-        DL_DELETE(mesh->ready, open);
-    else if (open->state == MESH_OPEN_OFFERED)
+    mesh->kept_bytes -= open->value ? open->value_len : 0;
+    free(open->value);
+    open->value = NULL;
+}
+
+static void leave_state(struct kos_mesh *mesh, struct mesh_open *open, bool settled)
+{
+    if (open->state == MESH_OPEN_READY) {
+        mesh_lane_remove(open);
+    } else if (open->state == MESH_OPEN_OFFERED) {
         mesh->offered--;
+        mesh_lane_taken(open, settled);
+    }
+    if (open->lane->ready && mesh->started)
+        kos_defer(mesh->env, &mesh->offers);
 }
 
 void mesh_offer_remove(struct kos_mesh *mesh, struct mesh_open *open)
 {
     struct mesh_peer *peer = mesh_peer_find(mesh, &open->peer);
-    leave_state(mesh, open);
-    if (peer && peer->stored)
-        peer->stored--;
+    leave_state(mesh, open, true);
+    peer->stored--;
+    peer->stored_bytes -= open->bytes;
+    mesh->stored_bytes -= open->bytes;
     HASH_DEL(mesh->open, open);
-    free(open->value);
+    forget_value(mesh, open);
     free(open);
-    if (mesh->ready)
-        kos_defer(mesh->env, &mesh->offers);
 }
 
 void mesh_offer_ready(struct kos_mesh *mesh, struct mesh_open *open)
 {
-    leave_state(mesh, open);
+    leave_state(mesh, open, false);
     open->state = MESH_OPEN_READY;
-    DL_APPEND(mesh->ready, open);
+    mesh_lane_add(open);
     if (mesh->started)
         kos_defer(mesh->env, &mesh->offers);
 }
 
 void mesh_offer_defer(struct kos_mesh *mesh, struct mesh_open *open, uint64_t retry_ms)
 {
-    leave_state(mesh, open);
+    leave_state(mesh, open, true);
     open->state = MESH_OPEN_DEFERRED;
     open->again = true;
     open->due_ms = mesh_steady(mesh) +
@@ -157,10 +174,10 @@ static void offer(struct kos_mesh *mesh, struct mesh_open *open)
     uint8_t *value;
     size_t len;
     int32_t rc = mesh_offer_value(mesh, open, &value, &len);
-    free(open->value);
-    open->value = NULL;
+    forget_value(mesh, open);
     mesh->offered++;
     open->state = MESH_OPEN_OFFERED;
+    mesh_lane_offered(open);
     if (rc < 0 || !mesh_stored_unpack(kos_bytes(value, len), &stored) ||
         klp_message_parse(stored.body, &parsed, NULL) < 0) {
         kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "message %llu of the inbox cannot be read and is left alone",
@@ -188,10 +205,13 @@ static void offer(struct kos_mesh *mesh, struct mesh_open *open)
 
 void mesh_offer_run(struct kos_mesh *mesh)
 {
-    while (mesh->ready && mesh->offered < mesh->limits.inbox_open && !mesh->stopping) {
-        struct mesh_open *open = mesh->ready;
-        DL_DELETE(mesh->ready, open);
-        offer(mesh, open);
+    /* No lane goes while the mesh is there. */
+    for (struct mesh_lane *lane = mesh->lanes; lane; lane = lane->hh.next) {
+        struct mesh_open *open;
+        while (!mesh->stopping && (open = mesh_lane_next(lane)) != NULL) {
+            mesh_lane_remove(open);
+            offer(mesh, open);
+        }
     }
 }
 
@@ -219,7 +239,10 @@ static bool load(void *arg, struct kos_bytes key, struct kos_bytes value)
                 (unsigned long long)seq);
         return true;
     }
-    struct mesh_open *open = mesh_offer_add(mesh, seq, &stored.peer, kos_bytes(NULL, 0));
+    struct klp_message message;
+    bool read = klp_message_parse(stored.body, &message, NULL) >= 0; /* else its offer says what is wrong */
+    struct mesh_open *open =
+        mesh_offer_add(mesh, seq, read ? message.type : "", &stored.peer, kos_bytes(NULL, 0), value.len);
     open->again = true;
     mesh_offer_ready(mesh, open);
     return true;
@@ -239,5 +262,8 @@ void mesh_offer_free(struct kos_mesh *mesh)
         free(open->value);
         free(open);
     }
+    struct mesh_lane *lane, *next_lane;
+    HASH_ITER(hh, mesh->lanes, lane, next_lane)
+        mesh_lane_free(lane);
     free(mesh->inbox_due.at);
 }

@@ -4,11 +4,11 @@ libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mes
   runtime/mesh/airtime.c runtime/mesh/compact.c runtime/mesh/handshake.c runtime/mesh/session.c runtime/mesh/flush.c runtime/mesh/intro.c \
   runtime/mesh/peer.c runtime/mesh/dial.c runtime/mesh/found.c runtime/mesh/connect.c runtime/mesh/record.c runtime/mesh/route.c \
   runtime/mesh/outbox.c runtime/mesh/entry.c runtime/mesh/sign.c runtime/mesh/tx.c \
-  runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/receipt.c runtime/mesh/expiry.c
+  runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/lane.c runtime/mesh/receipt.c runtime/mesh/expiry.c
 
 if HAVE_CHECK
 MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \
-  runtime/mesh/datagram_test runtime/mesh/datagram_hostile_test runtime/mesh/soak_test
+  runtime/mesh/datagram_test runtime/mesh/datagram_hostile_test runtime/mesh/pressure_test runtime/mesh/soak_test
 check_PROGRAMS += $(MESH_TESTS)
 TESTS += $(MESH_TESTS)
 MESH_TESTING = runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h
@@ -33,6 +33,9 @@ runtime_mesh_datagram_hostile_test_LDADD = $(TEST_LIBS)
 runtime_mesh_datagram_test_SOURCES = runtime/mesh/datagram_test.c $(MESH_TESTING)
 runtime_mesh_datagram_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_datagram_test_LDADD = $(TEST_LIBS)
+runtime_mesh_pressure_test_SOURCES = runtime/mesh/pressure_test.c $(MESH_TESTING)
+runtime_mesh_pressure_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_mesh_pressure_test_LDADD = $(TEST_LIBS)
 runtime_mesh_soak_test_SOURCES = runtime/mesh/soak_test.c $(MESH_TESTING)
 runtime_mesh_soak_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_soak_test_LDADD = $(TEST_LIBS)

@@ -207,11 +207,24 @@ static json_t *limits_json(const struct kos_mesh_limits *limits)
     LIMIT(credit_bytes);
     LIMIT(outbox_bytes);
     LIMIT(outbox_per_target_bytes);
+    LIMIT(inbox_bytes);
     LIMIT(inbox_open);
     LIMIT(dedupe_per_peer);
     LIMIT(logs_per_peer_minute);
 #undef LIMIT
     return all;
+}
+
+static json_t *inbox_json(const struct kos_mesh *mesh)
+{
+    json_t *types = json_object();
+    for (const struct mesh_lane *lane = mesh->lanes; lane; lane = lane->hh.next)
+        if (lane->ready || lane->offered)
+            json_object_set_new(types, lane->type,
+                                json_pack("{s:I,s:I,s:I}", "waiting", (json_int_t)lane->ready, "offered",
+                                          (json_int_t)lane->offered, "window", (json_int_t)lane->window));
+    return json_pack("{s:I,s:I,s:I,s:o}", "messages", (json_int_t)HASH_COUNT(mesh->open), "bytes",
+                     (json_int_t)mesh->stored_bytes, "offered", (json_int_t)mesh->offered, "types", types);
 }
 
 json_t *kos_mesh_status(struct kos_mesh *mesh)
@@ -229,9 +242,8 @@ json_t *kos_mesh_status(struct kos_mesh *mesh)
         sessions += link->session && link->session->up;
     for (const struct mesh_entry *entry = mesh->entries; entry; entry = entry->hh.next)
         ended += entry->state == MESH_ENDED;
-    return json_pack("{s:o,s:o,s:I,s:{s:I,s:I,s:I},s:{s:I,s:I},s:o}", "counters", counters_json(&mesh->counters),
+    return json_pack("{s:o,s:o,s:I,s:{s:I,s:I,s:I},s:o,s:o}", "counters", counters_json(&mesh->counters),
                      "endpoints", endpoints, "sessions", sessions, "outbox", "messages",
                      (json_int_t)HASH_COUNT(mesh->entries) - ended, "bytes", (json_int_t)mesh->outbox_bytes, "outcomes",
-                     ended, "inbox", "messages", (json_int_t)HASH_COUNT(mesh->open), "offered",
-                     (json_int_t)mesh->offered, "limits", limits_json(&mesh->limits));
+                     ended, "inbox", inbox_json(mesh), "limits", limits_json(&mesh->limits));
 }

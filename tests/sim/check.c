@@ -60,7 +60,8 @@ void sim_check_turn(struct sim_node *node)
     if (node->sim->options->calm)
         return;
     bound(node, "bytes in its outbox", mesh->outbox_bytes, SIM_OUTBOX);
-    bound(node, "messages offered to handlers", mesh->offered, SIM_INBOX);
+    for (const struct mesh_lane *lane = mesh->lanes; lane; lane = lane->hh.next)
+        bound(node, "messages of one type offered to its handler", lane->offered, SIM_INBOX);
     bound(node, "links", HASH_COUNT(mesh->links), 64);
     bound(node, "half-open links", mesh->half_open, 32);
     for (const struct mesh_peer *peer = mesh->peers; peer; peer = peer->hh.next) {
