@@ -335,7 +335,59 @@ START_TEST(to_oneself)
 }
 END_TEST
 
+/* A disk that fails once while a node starts: it starts with all that it had, or does not and says so. */
+START_TEST(a_disk_that_fails_at_the_start)
+{
+    struct net_node *a, *b;
+    uint8_t id[KOS_ID_BYTES];
+    linked(&a, &b);
+    net_stop(b);
+    ck_assert_int_eq(net_send(a, b, "TASK_REQUEST", 10, KLP_CLASS_INTERACTIVE, id), KOS_OK);
+    net_run(&net, 3000);
+    net_stop(a);
+    bool started_once = false, refused_once = false;
+    for (uint64_t nth = 1;; nth++) {
+        struct kos_store *store;
+        struct kos_trust *trust;
+        struct kos_mesh *mesh = NULL;
+        struct kos_keys *keys;
+        struct kos_policy *policy;
+        struct kos_error error = { 0 };
+        struct kos_mesh_options options = { .name = "a" };
+        ck_assert_int_eq(kos_store_open(a->env, "/node/store", NULL, &store, &error), KOS_OK);
+        ck_assert_int_eq(kos_keys_open(a->env, "/node/keys", kos_bytes(NULL, 0), &keys, &error), KOS_OK);
+        ck_assert_int_eq(kos_policy_load(a->env, "/node/policy.d", &policy, &error), KOS_OK);
+        ck_assert_int_eq(kos_trust_new(a->env, store, keys, policy, &trust, &error), KOS_OK);
+        uint64_t before = kos_manual_file_ops(a->manual);
+        kos_manual_fail_file_once(a->manual, nth, KOS_E_IO);
+        int32_t rc = kos_mesh_new(a->env, store, trust, &options, &mesh, &error);
+        bool all_read = kos_manual_file_ops(a->manual) - before < nth;
+        kos_manual_fail_files(a->manual, 0, KOS_OK);
+        if (rc >= 0) {
+            started_once = true;
+            ck_assert_uint_gt(mesh->outbox_bytes, 0);
+            ck_assert_int_gt(mesh->time_stored, 0);
+            ck_assert_ptr_nonnull(mesh->keeps);
+        } else {
+            refused_once = true;
+            ck_assert_ptr_nonnull(strstr(error.text, "cannot be read"));
+        }
+        kos_mesh_free(mesh);
+        kos_trust_free(trust);
+        kos_policy_unref(policy);
+        kos_store_close(store);
+        kos_keys_close(keys);
+        kos_manual_settle(a->manual);
+        if (all_read)
+            break;
+    }
+    ck_assert(started_once && refused_once);
+    net_start(a);
+    net_fini(&net);
+}
+END_TEST
+
 TESTS("mesh/delivery", waits_for_a_way, links_cut_after_each_byte, power_fails_at_the_receiver,
       power_fails_at_the_sender, many_messages_go_in_batches_and_in_order, handles_come_again,
       deferred_comes_again_in_time, outcomes_wait_for_their_owner, expires_unsent_and_unknown, expires_refused,
-      full_disk_refuses_and_recovers, to_oneself)
+      full_disk_refuses_and_recovers, to_oneself, a_disk_that_fails_at_the_start)

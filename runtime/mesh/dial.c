@@ -128,12 +128,13 @@ static bool load(void *arg, struct kos_bytes key, struct kos_bytes value)
     return true;
 }
 
-void mesh_keeps_load(struct kos_mesh *mesh)
+int32_t mesh_keeps_load(struct kos_mesh *mesh)
 {
-    kos_store_scan(mesh->store, "peer", kos_bytes(NULL, 0), kos_bytes(NULL, 0), load, mesh);
+    int32_t rc = kos_store_scan(mesh->store, "peer", kos_bytes(NULL, 0), kos_bytes(NULL, 0), load, mesh);
     for (struct mesh_keep *keep = mesh->keeps; keep; keep = keep->next)
         if (keep->proven)
             mesh_record_find(mesh, &keep->peer);
+    return rc;
 }
 
 void mesh_keeps_start(struct kos_mesh *mesh)

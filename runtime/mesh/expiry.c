@@ -79,10 +79,10 @@ static bool count_entry(void *arg, struct kos_bytes key, struct kos_bytes value)
     return true;
 }
 
-void mesh_expiry_load(struct kos_mesh *mesh)
+int32_t mesh_expiry_load(struct kos_mesh *mesh)
 {
     struct kos_bytes all = { NULL, 0 };
-    kos_store_scan(mesh->store, "expiry", all, all, count_entry, mesh);
+    return kos_store_scan(mesh->store, "expiry", all, all, count_entry, mesh);
 }
 
 struct sweep {

@@ -202,12 +202,13 @@ static void sweep_fired(void *arg)
 
 /* ---- life ---- */
 
-static void load_time(struct kos_mesh *mesh)
+static int32_t load_time(struct kos_mesh *mesh)
 {
     uint8_t *value;
     size_t len;
-    if (kos_store_get(mesh->store, "mesh", kos_bytes_str("time"), &value, &len) < 0)
-        return;
+    int32_t rc = kos_store_get(mesh->store, "mesh", kos_bytes_str("time"), &value, &len);
+    if (rc < 0)
+        return rc == KOS_E_NOTFOUND ? KOS_OK : rc;
     struct unpack in = { kos_bytes(value, len), false };
     mesh->time_known = mesh->time_stored = (int64_t)unpack_uint(&in, 8);
     free(value);
@@ -216,6 +217,22 @@ static void load_time(struct kos_mesh *mesh)
                 "the clock is %lld s behind the last time known here; until it has caught up, that time decides what "
                 "has expired",
                 (long long)((mesh->time_known - kos_now_ms(mesh->env)) / 1000));
+    return KOS_OK;
+}
+
+/* All of it or none: a message, a receipt or a time that a disk only failed to read now would be taken as never known. */
+static int32_t load_all(struct kos_mesh *mesh, struct kos_error *ret_error)
+{
+    int32_t rc = load_time(mesh);
+    if (rc >= 0)
+        rc = mesh_keeps_load(mesh);
+    if (rc >= 0)
+        rc = mesh_expiry_load(mesh);
+    if (rc >= 0)
+        rc = mesh_outbox_load(mesh);
+    if (rc >= 0)
+        rc = mesh_offer_load(mesh);
+    return rc < 0 ? kos_fail(ret_error, rc, "the store's messages cannot be read: %s", kos_error_text(rc)) : KOS_OK;
 }
 
 int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_trust *trust,
@@ -248,11 +265,11 @@ int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_tr
     mesh_record_init(mesh);
     mesh->close_batches = (struct kos_turn_end){ close_batches, 10, NULL };
     mesh->flush_sessions = (struct kos_turn_end){ flush_sessions, 30, NULL };
-    load_time(mesh);
-    mesh_keeps_load(mesh);
-    mesh_expiry_load(mesh);
-    mesh_outbox_load(mesh);
-    mesh_offer_load(mesh);
+    int32_t rc = load_all(mesh, ret_error);
+    if (rc < 0) {
+        kos_mesh_free(mesh);
+        return rc;
+    }
     *ret_mesh = mesh;
     return KOS_OK;
 }

@@ -517,7 +517,7 @@ const char *mesh_found_next(struct mesh_keep *keep);
 void mesh_found_free(struct mesh_keep *keep);
 /* Opens a way to a peer that has messages waiting, if an address is known. */
 void mesh_keep_want(struct mesh_peer *peer);
-void mesh_keeps_load(struct kos_mesh *mesh);
+int32_t mesh_keeps_load(struct kos_mesh *mesh);
 void mesh_keeps_start(struct kos_mesh *mesh);
 void mesh_keeps_free(struct kos_mesh *mesh);
 /* What was kept with this peer, also on disk. */
@@ -597,7 +597,7 @@ void mesh_entry_free(struct mesh_entry *entry);
 void mesh_ended_put(struct kos_tx *tx, const struct mesh_entry *entry);
 struct mesh_entry *mesh_ended_read(uint64_t seq, struct kos_bytes value);
 
-void mesh_outbox_load(struct kos_mesh *mesh);
+int32_t mesh_outbox_load(struct kos_mesh *mesh);
 void mesh_outbox_free(struct kos_mesh *mesh);
 void mesh_outbox_add(struct kos_mesh *mesh, struct mesh_entry *entry);
 struct mesh_entry *mesh_outbox_find(struct kos_mesh *mesh, uint64_t seq);
@@ -706,7 +706,7 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
 void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code,
                         const struct mesh_refusal *refusal);
 
-void mesh_offer_load(struct kos_mesh *mesh);
+int32_t mesh_offer_load(struct kos_mesh *mesh);
 void mesh_offer_free(struct kos_mesh *mesh);
 /* `len`: of the value, which may be left in the store. */
 struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const char *type, const struct klp_id *peer,
@@ -742,7 +742,7 @@ int32_t mesh_dedupe_get(struct kos_mesh *mesh, const struct klp_id *source, cons
                         struct klp_receipt *ret_receipt);
 void mesh_asked_put(struct kos_tx *tx, const struct klp_id *id, const struct klp_id *node, int64_t expires);
 bool mesh_asked(struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);
-void mesh_expiry_load(struct kos_mesh *mesh);
+int32_t mesh_expiry_load(struct kos_mesh *mesh);
 void mesh_expiry_sweep(struct kos_mesh *mesh);
 
 /* ---- mesh.c ---- */

@@ -248,10 +248,10 @@ static bool load(void *arg, struct kos_bytes key, struct kos_bytes value)
     return true;
 }
 
-void mesh_offer_load(struct kos_mesh *mesh)
+int32_t mesh_offer_load(struct kos_mesh *mesh)
 {
     struct kos_bytes all = { NULL, 0 };
-    kos_store_scan(mesh->store, "inbox", all, all, load, mesh);
+    return kos_store_scan(mesh->store, "inbox", all, all, load, mesh);
 }
 
 void mesh_offer_free(struct kos_mesh *mesh)

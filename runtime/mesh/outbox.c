@@ -330,6 +330,7 @@ void mesh_outbox_due(struct kos_mesh *mesh)
 
 struct loading {
     struct kos_mesh *mesh;
+    struct kos_tx *orphans;
     uint32_t bad;
 };
 
@@ -368,6 +369,9 @@ static bool load_handed(void *arg, struct kos_bytes key, struct kos_bytes value)
     if (entry) {
         entry->handed = entry->resent = true;
         entry->handovers = 1;
+    } else {
+        /* Goes with its entry, but where a disk lied about a flush: another message may get that number. */
+        kos_tx_delete(loading->orphans, "handed", key);
     }
     return true;
 }
@@ -384,16 +388,23 @@ static bool load_ended(void *arg, struct kos_bytes key, struct kos_bytes value)
     return true;
 }
 
-void mesh_outbox_load(struct kos_mesh *mesh)
+int32_t mesh_outbox_load(struct kos_mesh *mesh)
 {
-    struct loading loading = { mesh, 0 };
+    struct loading loading = { mesh, kos_tx_begin(mesh->store), 0 };
     struct kos_bytes all = { NULL, 0 };
-    kos_store_scan(mesh->store, "outbox", all, all, load_entry, &loading);
-    kos_store_scan(mesh->store, "handed", all, all, load_handed, &loading);
-    kos_store_scan(mesh->store, "ended", all, all, load_ended, &loading);
+    int32_t rc = kos_store_scan(mesh->store, "outbox", all, all, load_entry, &loading);
+    if (rc >= 0)
+        rc = kos_store_scan(mesh->store, "handed", all, all, load_handed, &loading);
+    if (rc >= 0)
+        rc = kos_store_scan(mesh->store, "ended", all, all, load_ended, &loading);
+    if (rc >= 0)
+        (void)kos_tx_commit(loading.orphans, NULL, NULL); /* else they go at the next start */
+    else
+        kos_tx_abort(loading.orphans);
     if (loading.bad)
         kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "%u entries of the outbox cannot be read and were left alone",
                 loading.bad);
+    return rc;
 }
 
 void mesh_outbox_free(struct kos_mesh *mesh)

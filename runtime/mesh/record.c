@@ -83,13 +83,17 @@ static int32_t make_body(const struct kos_mesh *mesh, size_t agents, uint8_t *da
     return klp_json_end(&out, ret_body);
 }
 
-/* Order is (event, seq): a seq must never come again, also after a restart with the clock set back. */
+/* Order is (event, seq): a seq must never come again, also after a restart with the clock set back. 0: the last one
+ * cannot be read. */
 static uint64_t next_seq(struct kos_mesh *mesh)
 {
     uint8_t *value, be[8];
     size_t len;
     uint64_t seq = (uint64_t)mesh_now(mesh);
-    if (kos_store_get(mesh->store, "mesh", kos_bytes_str("record_seq"), &value, &len) >= 0) {
+    int32_t rc = kos_store_get(mesh->store, "mesh", kos_bytes_str("record_seq"), &value, &len);
+    if (rc < 0 && rc != KOS_E_NOTFOUND)
+        return 0;
+    if (rc >= 0) {
         struct unpack in = { kos_bytes(value, len), false };
         uint64_t last = unpack_uint(&in, 8);
         seq = seq > last ? seq : last + 1;
@@ -110,6 +114,10 @@ static bool make_own(struct kos_mesh *mesh)
                                        .event = kos_identity_event(node),
                                        .seq = next_seq(mesh),
                                        .created = mesh_now(mesh) };
+    if (!statement.seq) {
+        kos_log(mesh->env, KOS_LOG_ERROR, "mesh", "no node record could be made: its last number cannot be read");
+        return false;
+    }
     statement.expires = statement.created + MESH_RECORD_LIFE_MS;
     uint8_t *body = kos_new(KLP_STATEMENT_MAX), *text = kos_new(KLP_STATEMENT_MAX);
     struct kos_bytes made;

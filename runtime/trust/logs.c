@@ -61,7 +61,7 @@ static struct klp_log *load(struct kos_trust *trust, const struct klp_id *id)
 {
     uint8_t *text;
     size_t len;
-    if (kos_store_get(trust->store, "log", trust_id_bytes(id), &text, &len) < 0)
+    if (trust_read(trust, "log", trust_id_bytes(id), &text, &len) < 0)
         return NULL;
     struct loading loading = { .log = klp_log_new() };
     if (!loading.log) {
@@ -72,8 +72,14 @@ static struct klp_log *load(struct kos_trust *trust, const struct klp_id *id)
     free(text);
     if (loading.rc >= 0 && !klp_id_eq(klp_log_id(loading.log), id))
         loading.rc = KOS_E_CORRUPT;
+    int32_t rc = KOS_OK;
     if (loading.rc >= 0)
-        kos_store_scan(trust->store, "event", trust_id_bytes(id), kos_bytes(NULL, 0), load_event, &loading);
+        rc = kos_store_scan(trust->store, "event", trust_id_bytes(id), kos_bytes(NULL, 0), load_event, &loading);
+    if (rc < 0) { /* half a log is none: its end may be a revocation */
+        trust->unread = rc;
+        klp_log_free(loading.log);
+        return NULL;
+    }
     if (loading.rc < 0) {
         char name[KLP_ID_TEXT];
         klp_id_text(id, name);
@@ -151,10 +157,10 @@ bool trust_is_kept(struct kos_trust *trust, const struct klp_id *id)
     size_t len;
     if (kos_keys_find(trust->keys, id) || kos_trust_name_of(trust, id)[0])
         return true;
-    if (kos_store_get(trust->store, "word", trust_id_bytes(id), &value, &len) < 0)
-        return false;
-    free(value);
-    return true;
+    int32_t rc = trust_read(trust, "word", trust_id_bytes(id), &value, &len);
+    if (rc >= 0)
+        free(value);
+    return rc != KOS_E_NOTFOUND; /* nor what cannot be read now */
 }
 
 struct victim {
@@ -322,7 +328,11 @@ int32_t kos_trust_learn(struct kos_trust *trust, struct kos_tx *tx, struct kos_b
     if (rc < 0)
         return rc;
     const struct kos_identity *own = kos_keys_find(trust->keys, &id);
+    trust->unread = KOS_OK;
     struct klp_log *log = own ? NULL : get(trust, &id);
+    if (trust->unread < 0)
+        return kos_fail(ret_error, trust->unread, "what is known of this identity cannot be read from the store: %s",
+                        kos_error_text(trust->unread));
     if (own) {
         rc = learn_own(trust, own, log_text, ret_error);
     } else if (!log) {

@@ -46,7 +46,7 @@ const char *kos_trust_name_of(struct kos_trust *trust, const struct klp_id *id)
     uint8_t *value;
     size_t len;
     char name[KLP_NAME_MAX + 1];
-    if (kos_store_get(trust->store, "name", key_of_id(id, &key), &value, &len) < 0)
+    if (trust_read(trust, "name", key_of_id(id, &key), &value, &len) < 0)
         return "";
     bool good = len > 0 && len <= KLP_NAME_MAX;
     snprintf(name, sizeof name, "%.*s", good ? (int)len : 0, (const char *)value);
@@ -59,7 +59,7 @@ static int32_t get_id(struct kos_trust *trust, const char *name, struct klp_id *
     struct name_key key;
     uint8_t *value;
     size_t len;
-    int32_t rc = kos_store_get(trust->store, "name", key_of_name(name, &key), &value, &len);
+    int32_t rc = trust_read(trust, "name", key_of_name(name, &key), &value, &len);
     if (rc < 0)
         return rc;
     if (len == KLP_ID_LEN)

@@ -91,19 +91,23 @@ void trust_quota_fini(struct kos_trust *trust)
     }
 }
 
-static void load_day(struct kos_trust *trust, struct trust_bucket *bucket)
+static bool load_day(struct kos_trust *trust, struct trust_bucket *bucket)
 {
     uint8_t *value;
     size_t len;
+    int32_t rc = trust_read(trust, "quota", kos_bytes(bucket->key, sizeof bucket->key), &value, &len);
+    if (rc < 0 && rc != KOS_E_NOTFOUND)
+        return false;
     bucket->day_known = true;
     bucket->day = today(trust, NULL);
-    if (kos_store_get(trust->store, "quota", kos_bytes(bucket->key, sizeof bucket->key), &value, &len) < 0)
-        return;
+    if (rc < 0)
+        return true;
     if (len == 16 && trust_get_u64(value) >= bucket->day) {
         bucket->day = trust_get_u64(value);
         bucket->day_bytes = trust_get_u64(value + 8);
     }
     free(value);
+    return true;
 }
 
 /* The oldest goes if it says nothing: a minute without use fills it again, and its day is in the store. */
@@ -119,7 +123,7 @@ static bool make_room(struct kos_trust *trust)
     return true;
 }
 
-/* The bucket, filled up to now; NULL when there is no room for another. */
+/* The bucket, filled up to now; NULL when there is no room for another, or its day cannot be read. */
 static struct trust_bucket *bucket_of(struct kos_trust *trust, const struct kos_policy_request *r,
                                       const struct policy_group *group)
 {
@@ -146,8 +150,8 @@ static struct trust_bucket *bucket_of(struct kos_trust *trust, const struct kos_
         bucket->filled[w] = group->from[w] != NULL;
     }
     bucket->at_ms = now;
-    if (group->from[LIMIT_DAY] && !bucket->day_known)
-        load_day(trust, bucket);
+    if (group->from[LIMIT_DAY] && !bucket->day_known && !load_day(trust, bucket))
+        return NULL;
     if (bucket->day_known && today(trust, bucket) != bucket->day) {
         bucket->day = today(trust, bucket);
         bucket->day_bytes = 0;
@@ -202,6 +206,10 @@ static int32_t check(struct kos_trust *trust, const struct kos_policy_request *r
     const struct policy_limit *const *from = group->from;
     struct trust_bucket *bucket = bucket_of(trust, r, group);
     uint64_t wait;
+    if (!bucket && trust->unread < 0) {
+        trust_refuse_unread(trust, d);
+        return d->code;
+    }
     if (!bucket)
         return refuse_crowd(r, d);
     if (from[LIMIT_MESSAGES] && (wait = wait_for(bucket->messages, 1, from[LIMIT_MESSAGES]->values[LIMIT_MESSAGES])))
@@ -246,6 +254,7 @@ int32_t kos_trust_quota_take(struct kos_trust *trust, const struct kos_policy_re
     const struct kos_policy *policy = trust->policy;
     if (kos_keys_find(trust->keys, &request->peer))
         return KOS_OK;
+    trust->unread = KOS_OK;
     for (size_t i = 0; i < policy->group_count; i++) {
         const struct policy_group *group = &policy->groups[i];
         int32_t rc =

@@ -27,7 +27,7 @@ static bool get_word(struct kos_trust *trust, const struct klp_id *id, struct wo
 {
     uint8_t *value;
     size_t len;
-    if (kos_store_get(trust->store, "word", trust_id_bytes(id), &value, &len) < 0)
+    if (trust_read(trust, "word", trust_id_bytes(id), &value, &len) < 0)
         return false;
     bool good = read_word(kos_bytes(value, len), word);
     free(value);

@@ -86,10 +86,29 @@ void kos_trust_set_policy(struct kos_trust *trust, struct kos_policy *policy)
     trust->policy = policy;
 }
 
+int32_t trust_read(struct kos_trust *trust, const char *space, struct kos_bytes key, uint8_t **ret_value, size_t *ret_len)
+{
+    int32_t rc = kos_store_get(trust->store, space, key, ret_value, ret_len);
+    if (rc < 0 && rc != KOS_E_NOTFOUND)
+        trust->unread = rc;
+    return rc;
+}
+
+void trust_refuse_unread(struct kos_trust *trust, struct kos_policy_decision *d)
+{
+    memset(d, 0, sizeof *d);
+    d->code = KOS_E_BUSY;
+    d->retry_ms = 1000;
+    snprintf(d->text, sizeof d->text, "what this node knows of the peer cannot be read from its store now: %s",
+             kos_error_text(trust->unread));
+    snprintf(d->peer_text, sizeof d->peer_text, "this node cannot read its store now");
+}
+
 void kos_trust_decide(struct kos_trust *trust, struct kos_policy_request *request,
                       struct kos_policy_decision *ret_decision)
 {
     struct klp_id host;
+    trust->unread = KOS_OK;
     request->score = kos_trust_score(trust, &request->peer);
     request->peer_name = kos_trust_name_of(trust, &request->peer);
     request->host_name = "";
@@ -99,4 +118,6 @@ void kos_trust_decide(struct kos_trust *trust, struct kos_policy_request *reques
         request->host_name = kos_trust_name_of(trust, &host);
     }
     kos_policy_decide(trust->policy, request, ret_decision);
+    if (trust->unread < 0)
+        trust_refuse_unread(trust, ret_decision);
 }

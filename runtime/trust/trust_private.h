@@ -57,11 +57,17 @@ struct kos_trust {
     bool flush_set;
     uint64_t cleaned_day;            /* when days gone by were last deleted */
     struct kos_log_limit *said;
+    int32_t unread;                  /* what a read failed with, other than that nothing is there; who asks sets it to 0 */
 };
 
 static inline struct kos_bytes trust_id_bytes(const struct klp_id *id) { return kos_bytes(id->b, sizeof id->b); }
 void trust_put_u64(uint8_t *out, uint64_t number);
 uint64_t trust_get_u64(const uint8_t *data);
+
+/* trust.c: what is in the store. What cannot be read is not what is not there: a revocation or a word would be gone. */
+int32_t trust_read(struct kos_trust *trust, const char *space, struct kos_bytes key, uint8_t **ret_value, size_t *ret_len);
+
+void trust_refuse_unread(struct kos_trust *trust, struct kos_policy_decision *d);
 
 /* logs.c */
 void trust_logs_fini(struct kos_trust *trust);

@@ -640,6 +640,50 @@ START_TEST(test_quota_days)
 }
 END_TEST
 
+/* A disk that fails to read is not a store that knows nothing: a revocation, a block or a quota would be forgotten. */
+START_TEST(test_what_cannot_be_read)
+{
+    struct fixture f = begin("peers = { block = [ \"foe\" ]; }; limits = ( { bytes_per_day = 1000; } );");
+    const struct klp_id *id = id_of(f.other);
+    struct kos_policy_request r = { .direction = KOS_INBOUND, .peer = *id, .type = "A", .transport = "tcp" };
+    struct kos_policy_decision d;
+    struct kos_identity *agent;
+    const struct klp_log *log;
+    ck_assert_int_eq(kos_keys_agent_new(f.other, &agent, &f.error), KOS_OK);
+    ck_assert_int_gt(learn(&f, kos_identity_log(kos_keys_node(f.other)), 0), 0);
+    ck_assert_int_gt(learn(&f, kos_identity_log(agent), 0), 0);
+    const struct klp_id agent_id = *kos_identity_id(agent);
+    ck_assert_int_eq(kos_keys_agent_retire(f.other, &agent_id, &f.error), KOS_OK);
+    ck_assert_int_gt(learn(&f, kos_identity_log(kos_keys_find(f.other, &agent_id)), 0), 0);
+    ck_assert_int_eq(name_it(&f, "foe", id), KOS_OK);
+    ck_assert_int_eq(trust_it(&f, id, 8), KOS_OK);
+    ck_assert_int_eq(spend(&f, &r, 900, &d), KOS_OK);
+    for (uint64_t nth = 1;; nth++) {
+        close_trust(&f); /* all is in the database, and nothing in memory */
+        open_trust(&f);
+        uint64_t before = kos_manual_file_ops(f.manual);
+        kos_manual_fail_file_once(f.manual, nth, KOS_E_IO);
+        log = kos_trust_log(f.trust, &agent_id);
+        ck_assert_msg(!log || klp_log_revoked(log), "operation %llu", (unsigned long long)nth);
+        kos_trust_decide(f.trust, &r, &d);
+        ck_assert_msg(d.code == KOS_E_DENIED || d.code == KOS_E_BUSY, "operation %llu: %s", (unsigned long long)nth,
+                      kos_error_name(d.code));
+        int32_t spent = spend(&f, &r, 101, &d);
+        ck_assert_msg(spent == KOS_E_QUOTA || spent == KOS_E_BUSY, "operation %llu: %s", (unsigned long long)nth,
+                      kos_error_name(spent));
+        /* An older copy of the log is learned meanwhile: it takes the place of nothing. */
+        bool all_read = kos_manual_file_ops(f.manual) - before < nth;
+        kos_manual_fail_files(f.manual, 0, KOS_OK);
+        log = kos_trust_log(f.trust, &agent_id);
+        ck_assert_ptr_nonnull(log);
+        ck_assert(klp_log_revoked(log));
+        if (all_read)
+            break;
+    }
+    end(&f);
+}
+END_TEST
+
 START_TEST(test_tasks)
 {
     struct fixture f = begin("limits = ( { type = \"TASK_REQUEST\"; concurrent_tasks = 2; } );");
@@ -706,4 +750,4 @@ END_TEST
 
 TESTS("trust/trust", test_learn, test_crowd, test_damaged_store, test_duplicity, test_own_log, test_scores,
       test_aborted, test_names, test_find, test_statements, test_decide, test_quota_minutes, test_quota_of_agents,
-      test_quota_days, test_tasks, test_quota_crowd)
+      test_quota_days, test_what_cannot_be_read, test_tasks, test_quota_crowd)

@@ -140,10 +140,9 @@ WRAP(int32_t, mesh_route_resolve, struct kos_mesh *mesh, const char *address, co
     return rc;
 }
 
-WRAP(void, mesh_outbox_load, struct kos_mesh *mesh)
+WRAP(int32_t, mesh_outbox_load, struct kos_mesh *mesh)
 {
-    if (sim_planted != SIM_LOSE_OUTBOX)
-        __real_mesh_outbox_load(mesh);
+    return sim_planted == SIM_LOSE_OUTBOX ? KOS_OK : __real_mesh_outbox_load(mesh);
 }
 
 WRAP(void, kos_tx_delete, struct kos_tx *tx, const char *space, struct kos_bytes key)
