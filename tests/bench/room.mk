@@ -46,3 +46,15 @@ bench-clean:
 	rm -rf tests/bench/stage tests/bench/stage.log
 CLEANFILES += tests/bench/flame-receiver.svg tests/bench/flame-sender.svg
 .PHONY: bench-vector bench-cell bench-stage bench-load bench-profile bench-clean
+
+EXTRA_PROGRAMS += tests/bench/carrier
+tests_bench_carrier_SOURCES = tests/bench/carrier.c tests/bench/carrier_node.c tests/bench/carrier_count.c tests/bench/carrier.h \
+  runtime/kosd/node.h runtime/kosd/node.c runtime/kosd/interface.c runtime/kosd/plugins.c
+tests_bench_carrier_CPPFLAGS = $(libkos_la_CPPFLAGS) -DBENCH_CFLAGS='"$(CFLAGS)"'
+tests_bench_carrier_CFLAGS = $(AM_CFLAGS) -fvisibility=default -fno-builtin-malloc -fno-builtin-calloc
+tests_bench_carrier_LDADD = libkos.la
+CARRIER_SECONDS = 3
+bench-carrier: tests/bench/carrier kosctl kos-cell plugins/transport/tcp/tcp.la
+	tests/bench/carrier tests/bench/carrier.json $(CARRIER_SECONDS)
+CLEANFILES += tests/bench/carrier tests/bench/carrier.json
+.PHONY: bench-carrier
