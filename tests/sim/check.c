@@ -184,7 +184,7 @@ static void judge_store(struct sim_node *node)
 void sim_check_end(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->count; i++)
-        if (sim->nodes[i].up && sim->nodes[i].lied && !sim->nodes[i].stopping)
+        if (sim->nodes[i].up && sim->nodes[i].lied && !sim->nodes[i].stopping && !anything_broken(sim))
             judge_store(&sim->nodes[i]);
     for (uint32_t i = 0; i < sim->count; i++) {
         struct sim_node *node = &sim->nodes[i];

@@ -12,9 +12,9 @@ SEEDS = 100
 PLANTS = {
     "skip-sync": {1: "corrupt", 2: "corrupt", 3: "corrupt"},          # fsync is not called
     "skip-dedupe": {1: "twice", 2: "twice", 4: "twice"},              # a repeat is not known as one
-    "early-ack": {1: "ran_twice", 2: "twice", 3: "lost"},             # done before the disk has it
+    "early-ack": {1: "ran_twice", 2: "twice", 4: "lost"},             # done before the disk has it
     "stale-key": {3: "signature", 6: "signature"},                    # a revoked key still counts
-    "late": {2: "expired", 3: "expired", 4: "expired"},               # expired messages are let in
+    "late": {2: "expired", 4: "expired", 5: "expired"},               # expired messages are let in
     "wrong-node": {1: "wrong_node", 3: "wrong_node", 4: "wrong_node"},  # one in 16 goes elsewhere
     "lose-outbox": {1: "drain", 2: "drain", 3: "drain"},              # what waits is forgotten at a start
     "replay": {1: "twice", 3: "twice"},                               # what was handled stays in the inbox
