@@ -25,6 +25,7 @@ EXTRA_DIST += $(CHECKS) tests/summary tests/skips tests/cppcheck.h tests/cppchec
 
 # Real processes. One line each.
 INTEGRATION =
+include tests/attack/room.mk
 INTEGRATION += tests/integration/task.py
 INTEGRATION += tests/integration/restart.py
 INTEGRATION += tests/integration/wire.py
