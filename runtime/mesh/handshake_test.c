@@ -342,6 +342,33 @@ START_TEST(garbage_is_not_spoken_with)
 }
 END_TEST
 
+START_TEST(an_ipv6_source_is_its_site)
+{
+    static const struct { const char *one, *other; bool same; } pairs[] = {
+        { "tcp://[2001:db8:0:1::1]:1000", "tcp://[2001:db8:0:1:ffff::2]:2000", true },
+        { "tcp://[2001:db8:0:1::1]:1000", "tcp://[2001:db8:0:2::1]:1000", false },
+        { "tcp://[fe80::1]:1000", "tcp://[fe80::2]:1000", false },
+        { "tcp://[::ffff:192.0.2.1]:1000", "tcp://[::ffff:192.0.2.2]:1000", false },
+        { "tcp://192.0.2.1:1000", "tcp://192.0.2.2:1000", false },
+        { "tcp://[]:1000", "tcp://[x]:1000", false },
+    };
+    struct net_node *b;
+    net_init(&net);
+    net.nodes[0].limits = (struct kos_mesh_limits){ .half_open_per_source = 1 };
+    b = net_add(&net, "home");
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        uint64_t one = raw_link(b, pairs[i].one), other = raw_link(b, pairs[i].other);
+        ck_assert_uint_ne(one, 0);
+        ck_assert_msg(!other == pairs[i].same, "%s and %s", pairs[i].one, pairs[i].other);
+        kos_mesh_link_down(b->mesh, one, KOS_E_CLOSED, "gone");
+        if (other)
+            kos_mesh_link_down(b->mesh, other, KOS_E_CLOSED, "gone");
+    }
+    ck_assert_ptr_null(b->mesh->sources);
+    net_fini(&net);
+}
+END_TEST
+
 START_TEST(half_open_links_are_bounded)
 {
     struct net_node *a, *b;
@@ -349,15 +376,31 @@ START_TEST(half_open_links_are_bounded)
     net.nodes[1].limits = (struct kos_mesh_limits){ .half_open_per_source = 3, .half_open = 5 };
     a = net_add(&net, "laptop");
     b = net_add(&net, "home");
-    uint64_t links[5];
+    uint64_t links[5], late[2];
     for (int i = 0; i < 3; i++)
         ck_assert_uint_ne(links[i] = raw_link(b, "tcp://192.0.2.1:1000"), 0);
     ck_assert_uint_eq(raw_link(b, "tcp://192.0.2.1:2000"), 0);
     ck_assert_uint_ne(links[3] = raw_link(b, "tcp://192.0.2.2:1000"), 0);
     ck_assert_uint_ne(links[4] = raw_link(b, "tcp://[2001:db8::1]:1000"), 0);
-    ck_assert_uint_eq(raw_link(b, "tcp://192.0.2.3:1000"), 0);
+    /* One more makes room: of those who have the most, the oldest gives way, until all have as many. */
+    for (int i = 0; i < 4; i++) {
+        char from[64];
+        snprintf(from, sizeof from, "tcp://192.0.2.%d:1000", 10 + i);
+        uint64_t more = raw_link(b, from);
+        ck_assert_uint_ne(more, 0);
+        ck_assert_uint_eq(b->mesh->half_open, 5);
+        ck_assert_int_eq(alive(b, links[i]), i == 3);
+        ck_assert_uint_eq(b->mesh->counters.links_refused, 2 + i);
+        if (i == 2) {
+            kos_mesh_link_down(b->mesh, more, KOS_E_CLOSED, "gone");
+            break;
+        }
+        late[i] = more;
+    }
     for (int i = 0; i < 5; i++)
         kos_mesh_link_down(b->mesh, links[i], KOS_E_CLOSED, "gone");
+    for (int i = 0; i < 2; i++)
+        kos_mesh_link_down(b->mesh, late[i], KOS_E_CLOSED, "gone");
     ck_assert_uint_eq(b->mesh->half_open, 0);
     ck_assert_ptr_null(b->mesh->sources);
     ck_assert_int_eq(net_connect(a, b), KOS_OK);
@@ -469,5 +512,5 @@ END_TEST
 TESTS("mesh/handshake", xx_then_ik, found_nodes_are_connected_to, ik_after_restart_of_either_side, ik_refused_falls_back_to_xx, logs_that_grew,
       bytes_split_at_every_position, altered_byte_costs_a_link_at_most, blocked_peer_learns_nothing,
       blocking_ends_an_open_session, oneself_is_refused, another_identity_answers, identity_behind_an_address_changes,
-      nobody_there, silence_times_out, garbage_is_not_spoken_with, half_open_links_are_bounded, simultaneous_connects,
+      nobody_there, silence_times_out, garbage_is_not_spoken_with, an_ipv6_source_is_its_site, half_open_links_are_bounded, simultaneous_connects,
       too_small_datagrams_are_refused, silent_session_is_asked_and_given_up, old_session_is_renewed, disconnect_is_for_good)

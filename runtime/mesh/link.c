@@ -2,6 +2,7 @@
  * Links: bytes from and to a carrier, bounded before anything in them is believed. */
 #include "mesh/mesh_private.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 struct mesh_link *mesh_link_find(struct kos_mesh *mesh, uint64_t id)
@@ -20,11 +21,29 @@ static void host_of(const char *remote, char *ret_host, size_t cap)
         *colon = 0;
 }
 
+/* Who has one IPv6 address has 2^64 of them: a source is the network that is given to one site (RFC 6177). Neighbours
+ * on a link are told apart. "tcp://[2001:db8::1]" -> "tcp://[2001:db8::]/64". */
+static void site_of(const char *remote, char *ret_host, size_t cap)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    host_of(remote, ret_host, cap);
+    char *open = strchr(ret_host, '['), *close = open ? strchr(open, ']') : NULL;
+    if (!close || (size_t)(close - open) > sizeof text)
+        return;
+    snprintf(text, sizeof text, "%.*s", (int)(close - open - 1), open + 1);
+    if (inet_pton(AF_INET6, text, &address) != 1 || IN6_IS_ADDR_LINKLOCAL(&address) || IN6_IS_ADDR_V4MAPPED(&address))
+        return;
+    memset(address.s6_addr + 8, 0, 8);
+    if (inet_ntop(AF_INET6, &address, text, sizeof text))
+        snprintf(open, cap - (size_t)(open - ret_host), "[%s]/64", text);
+}
+
 static struct mesh_source *source_get(struct kos_mesh *mesh, const char *remote)
 {
     char host[sizeof((struct mesh_source *)0)->host];
     struct mesh_source *source;
-    host_of(remote, host, sizeof host);
+    site_of(remote, host, sizeof host);
     HASH_FIND_STR(mesh->sources, host, source);
     if (!source) {
         source = kos_new(sizeof *source);
@@ -32,6 +51,14 @@ static struct mesh_source *source_get(struct kos_mesh *mesh, const char *remote)
         HASH_ADD_STR(mesh->sources, host, source);
     }
     return source;
+}
+
+static void source_leave(struct kos_mesh *mesh, struct mesh_source *source)
+{
+    if (!source || --source->half_open)
+        return;
+    HASH_DEL(mesh->sources, source);
+    free(source);
 }
 
 static struct mesh_link *link_new(struct kos_mesh *mesh, bool dialled)
@@ -56,14 +83,12 @@ void mesh_link_settled(struct mesh_link *link)
         return;
     link->half_open = false;
     link->mesh->half_open--;
+    if (!link->dialled)
+        DL_DELETE2(link->mesh->strangers, link, stranger_prev, stranger_next);
     if (link->timer)
         kos_timer_stop(link->mesh->env, link->timer);
-    struct mesh_source *source = link->source;
+    source_leave(link->mesh, link->source);
     link->source = NULL;
-    if (source && --source->half_open == 0) {
-        HASH_DEL(link->mesh->sources, source);
-        free(source);
-    }
 }
 
 void mesh_link_free(struct mesh_link *link)
@@ -153,11 +178,34 @@ static void first_credit(struct kos_deferred *deferred)
         mesh_link_process(link);
 }
 
+/* A flood from many sources must not keep everybody else out: of the source with the most handshakes under way the oldest
+ * gives way, which a peer in good faith has long finished. Those without a source are one. False: all are our own. */
+static bool make_room(struct kos_mesh *mesh)
+{
+    struct mesh_link *link, *gives_way = NULL;
+    uint32_t without = 0, most = 0;
+    DL_FOREACH2(mesh->strangers, link, stranger_next)
+        without += !link->source;
+    DL_FOREACH2(mesh->strangers, link, stranger_next) {
+        uint32_t count = link->source ? link->source->half_open : without;
+        if (count > most) {
+            most = count;
+            gives_way = link;
+        }
+    }
+    if (!gives_way)
+        return false;
+    mesh->counters.links_refused++;
+    mesh_link_close(gives_way, false, KOS_E_BUSY,
+                    "%u handshakes are under way (half_open), and this is the oldest of those who have the most",
+                    mesh->half_open);
+    return true;
+}
+
 uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const struct kos_link_info *info)
 {
     (void)endpoint;
-    if (mesh->stopping || !mesh->started || HASH_COUNT(mesh->links) >= mesh->limits.links ||
-        mesh->half_open >= mesh->limits.half_open) {
+    if (mesh->stopping || !mesh->started || HASH_COUNT(mesh->links) >= mesh->limits.links) {
         mesh->counters.links_refused++;
         return 0;
     }
@@ -172,8 +220,14 @@ uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const 
         return 0;
     }
     if (source)
-        source->half_open++;
+        source->half_open++; /* so it stays while others make room */
+    if (mesh->half_open >= mesh->limits.half_open && !make_room(mesh)) {
+        mesh->counters.links_refused++;
+        source_leave(mesh, source);
+        return 0;
+    }
     struct mesh_link *link = link_new(mesh, false);
+    DL_APPEND2(mesh->strangers, link, stranger_prev, stranger_next);
     link->source = source;
     take_info(link, info);
     if (link->datagrams && (link->mtu < MESH_MTU_MIN || link->send_window < MESH_MTU_MIN)) {

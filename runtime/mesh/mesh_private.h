@@ -157,6 +157,7 @@ struct mesh_link {
     char *local, *remote;
     char transport[32];
     struct mesh_source *source;
+    struct mesh_link *stranger_prev, *stranger_next; /* accepted and half open */
     uint64_t send_credit;
     struct kos_buf in;
     struct mesh_handshake *handshake;
@@ -783,6 +784,7 @@ struct kos_mesh {
     struct mesh_endpoint *endpoints;
     struct mesh_link *links;
     struct mesh_source *sources;
+    struct mesh_link *strangers; /* the oldest first */
     uint32_t half_open;
     struct mesh_peer *peers;
     struct mesh_peer *touched;

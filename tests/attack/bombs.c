@@ -89,7 +89,6 @@ static int compact(const struct evil *evil)
         memcpy(item + at, i ? (const uint8_t *)rest : body.data, (size_t)len);
         at += (size_t)len;
     }
-    say("item of %zu bytes", at);
     long sent = 0;
     for (; sent < number(evil, "items", 100); sent++)
         if (!item_send(session, KLP_FRAME_BATCH + KLP_FRAME_COMPACT, KLP_CLASS_BULK, kos_bytes(item, at)))
