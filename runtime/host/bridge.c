@@ -22,16 +22,16 @@ enum {
 
 /* ---- outward ---- */
 
-struct kos_delivery {
+struct kos_bridge_delivery {
     struct kos_hosted *hosted;
     uint64_t handle;              /* the mesh's */
     int32_t status;               /* of the operation, once it ended */
     struct kos_error text;
     struct kos_timer *timer;      /* the store did not take the verdict: again later */
-    struct kos_delivery *prev, *next;
+    struct kos_bridge_delivery *prev, *next;
 };
 
-static void delivery_free(struct kos_delivery *d)
+static void delivery_free(struct kos_bridge_delivery *d)
 {
     DL_DELETE(d->hosted->deliveries, d);
     kos_timer_free(d->hosted->hosting->env, d->timer);
@@ -40,7 +40,7 @@ static void delivery_free(struct kos_delivery *d)
 
 bool kos_bridge_holds(const struct kos_hosted *hosted, uint64_t handle)
 {
-    for (const struct kos_delivery *d = hosted->deliveries; d; d = d->next)
+    for (const struct kos_bridge_delivery *d = hosted->deliveries; d; d = d->next)
         if (d->handle == handle)
             return true;
     return false;
@@ -63,7 +63,7 @@ static uint64_t back_off(struct kos_hosted *hosted)
 
 static void settle(void *arg)
 {
-    struct kos_delivery *d = arg;
+    struct kos_bridge_delivery *d = arg;
     struct kos_hosted *hosted = d->hosted;
     struct kos_mesh_tx *tx = kos_mesh_tx_begin(hosted->hosting->mesh);
     struct kos_error error = { 0 };
@@ -86,7 +86,7 @@ static void settle(void *arg)
 
 static void delivered(void *arg, int32_t status, struct kos_bytes result)
 {
-    struct kos_delivery *d = arg;
+    struct kos_bridge_delivery *d = arg;
     if (d->hosted->state == KOS_HOSTED_FINISHED) {
         delivery_free(d); /* the plugin is gone: the mesh offers the message again */
         return;
@@ -115,7 +115,7 @@ static bool came_by(struct kos_hosted *hosted, const uint8_t id[KOS_ID_BYTES])
 
 void kos_bridge_deliver(struct kos_hosted *hosted, uint64_t handle, const struct kos_message *m)
 {
-    struct kos_delivery *d = kos_new(sizeof *d);
+    struct kos_bridge_delivery *d = kos_new(sizeof *d);
     d->hosted = hosted;
     d->handle = handle;
     DL_APPEND(hosted->deliveries, d);

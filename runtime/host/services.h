@@ -31,7 +31,7 @@ struct kos_host_call;   /* control.c */
 struct kos_host_run;    /* agents.c */
 struct kos_secret_op;   /* secret.c */
 struct kos_host_op;     /* ops.c */
-struct kos_delivery;    /* bridge.c */
+struct kos_bridge_delivery;    /* bridge.c */
 struct kos_injection;
 struct kos_http_prefix; /* http.c */
 struct kos_http_request;
@@ -76,7 +76,7 @@ struct kos_hosted {
     size_t map_count;
     struct kos_policy_map *maps_own;
     uint64_t bridge_retry_ms;
-    struct kos_delivery *deliveries;
+    struct kos_bridge_delivery *deliveries;
     struct kos_injection *injections;
     struct kos_http_request *http_requests; /* that it is to answer */
 };

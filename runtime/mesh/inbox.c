@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The inbox: parse and verify on the pool, then, in the order of arrival, judge.c decides, the store takes, and only
- * what is on disk gets its receipt and goes to a handler. The bytes of an item give credit back when it is done with.
+ * what is on disk gets its receipt and goes to a handler. What is transient goes to a handler from the item itself, which
+ * lives until the last of its messages is settled. The bytes of an item give credit back when it is done with.
  */
 #include "mesh/mesh_private.h"
 
@@ -16,6 +17,7 @@ static void in_free(struct mesh_in *in)
     free(in->seqs);
     free(in->repeats);
     free(in->digests_recorded);
+    free(in->opens);
     free(in);
 }
 
@@ -238,6 +240,25 @@ static void give_credit(struct mesh_in *in)
         mesh_session_consumed(link->session, in->klass, in->wire_len);
 }
 
+static void done_with(struct mesh_in *in)
+{
+    struct kos_mesh *mesh = in->job.mesh;
+    give_credit(in);
+    if (!in->link && in->opens) {
+        struct mesh_peer *ourselves = mesh_peer_find(mesh, &mesh->self);
+        mesh->local_bytes -= in->len;
+        if (ourselves)
+            mesh_peer_touch(ourselves);
+    }
+    in_free(in);
+}
+
+void mesh_in_release(struct mesh_in *in)
+{
+    if (--in->open_count == 0)
+        done_with(in);
+}
+
 static void tell_in(struct kos_mesh *mesh, const struct klp_message *message)
 {
     if (!mesh_watched(mesh))
@@ -258,10 +279,18 @@ static void stored(void *arg, int32_t status)
         in_free(in);
         return;
     }
-    for (uint32_t i = 0; status >= 0 && i < in->count; i++) {
+    for (uint32_t i = 0; i < in->count && in->seqs; i++) {
         struct klp_receipt receipt = { .id = in->messages[i].id, .digest = in->messages[i].digest };
         struct mesh_open *open = in->seqs[i] ? mesh_offer_find(mesh, in->seqs[i]) : NULL;
-        if (in->repeats && in->repeats[i])
+        if (open && open->in) {
+            mesh->counters.transient_in++;
+            tell_in(mesh, &in->messages[i]);
+            mesh_offer_ready(mesh, open);
+            continue;
+        }
+        if (status < 0)
+            continue;
+        if (in->repeats[i])
             receipt.digest = in->digests_recorded[i];
         else if (!in->seqs[i])
             continue;
@@ -272,8 +301,19 @@ static void stored(void *arg, int32_t status)
             mesh_offer_ready(mesh, open);
         }
     }
-    give_credit(in);
-    in_free(in);
+    if (!in->open_count)
+        done_with(in);
+}
+
+static void open_one(struct mesh_in *in, uint32_t i, const struct klp_id *agent)
+{
+    struct kos_mesh *mesh = in->job.mesh;
+    if (!in->opens) {
+        in->opens = kos_new(in->count * sizeof *in->opens);
+        mesh->local_bytes += in->link ? 0 : in->len;
+    }
+    in->seqs[i] = mesh->next_seq++;
+    mesh_offer_add_transient(in, i, in->seqs[i], agent);
 }
 
 static void store_one(struct mesh_in *in, struct kos_tx *tx, uint32_t i, const struct klp_id *agent)
@@ -285,7 +325,11 @@ static void store_one(struct mesh_in *in, struct kos_tx *tx, uint32_t i, const s
     struct kos_bytes kept = in->signature;
     if (in->type == KLP_FRAME_BATCH) {
         /* What proves this one message by itself; the tree is made once for the batch. */
-        int32_t len = in->nodes ? klp_batch_extract_from(in->nodes, in->count, i, in->signature.data, signature) : 0;
+        if (!in->nodes) {
+            in->nodes = kos_new(KLP_BATCH_NODES_MAX * sizeof *in->nodes);
+            klp_batch_tree(in->digests, in->count, in->nodes);
+        }
+        int32_t len = klp_batch_extract_from(in->nodes, in->count, i, in->signature.data, signature);
         kept = kos_bytes(signature, len > 0 ? (size_t)len : 0);
     }
     kos_buf_init(&value, KOS_STORE_VALUE_MAX);
@@ -307,8 +351,8 @@ static void unstore(struct mesh_in *in, int32_t code)
     snprintf(refusal.peer_text, sizeof refusal.peer_text, "it cannot be stored now");
     for (uint32_t i = 0; i < in->count; i++) {
         struct mesh_open *open = in->seqs[i] ? mesh_offer_find(in->job.mesh, in->seqs[i]) : NULL;
-        if (!open && !in->repeats[i])
-            continue; /* refused before */
+        if ((!open && !in->repeats[i]) || (open && open->in))
+            continue; /* refused before; needs no store */
         if (open) {
             mesh_offer_remove(in->job.mesh, open);
             peer->dedupe--;
@@ -320,17 +364,12 @@ static void unstore(struct mesh_in *in, int32_t code)
 /* A repeat's receipt waits for the disk too: what it repeats may have come a moment ago. */
 static void judge_all(struct mesh_in *in)
 {
-    struct kos_tx *tx = kos_tx_begin(in->job.mesh->store);
-    uint32_t kept = 0;
+    struct kos_tx *tx = NULL;
     in->job.mesh->counters.verified += in->count;
     in->job.mesh->counters.batches_in += in->type == KLP_FRAME_BATCH;
     in->seqs = kos_new(in->count * sizeof *in->seqs);
     in->repeats = kos_new(in->count * sizeof *in->repeats);
     in->digests_recorded = kos_new(in->count * sizeof *in->digests_recorded);
-    if (in->type == KLP_FRAME_BATCH) {
-        in->nodes = kos_new(KLP_BATCH_NODES_MAX * sizeof *in->nodes);
-        klp_batch_tree(in->digests, in->count, in->nodes);
-    }
     for (uint32_t i = 0; i < in->count; i++) {
         struct klp_id agent;
         struct klp_receipt recorded;
@@ -340,7 +379,12 @@ static void judge_all(struct mesh_in *in)
             mesh_inbox_refused(in, &in->messages[i], rc, &refusal);
             continue;
         }
-        kept++;
+        if (in->messages[i].transient) {
+            in->job.mesh->counters.allowed++;
+            open_one(in, i, &agent);
+            continue;
+        }
+        tx = tx ? tx : kos_tx_begin(in->job.mesh->store);
         if (in->repeats[i]) {
             in->digests_recorded[i] = recorded.digest;
             in->job.mesh->counters.repeats++;
@@ -353,9 +397,8 @@ static void judge_all(struct mesh_in *in)
     free(in->nodes);
     in->nodes = NULL;
     mesh_hold(in->job.mesh);
-    if (!kept) {
-        kos_tx_abort(tx);
-        stored(in, KOS_E_DENIED);
+    if (!tx) {
+        stored(in, KOS_OK);
         return;
     }
     int32_t rc = kos_tx_commit(tx, stored, in);

@@ -96,13 +96,15 @@ static int32_t allowed(struct mesh_in *in, const struct klp_message *message, co
                                           .agent = agent ? agent->name : "",
                                           .agent_trust_required = agent ? agent->trust_required : 0,
                                           .size_bytes = message->body.len };
-    request.answers_ours = message->has_reply_to && mesh_asked(mesh, &message->reply_to, &in->peer);
+    request.answers_ours = message->has_reply_to && (mesh_asked_lately(mesh, &message->reply_to, &in->peer) ||
+                                                     mesh_asked(mesh, &message->reply_to, &in->peer));
     kos_trust_decide(mesh->trust, &request, &decision);
     int32_t rc = decision.code;
     if (rc >= 0) {
         /* Quotas are the node's: an agent more gives it none. */
         request.peer = in->peer;
-        if ((rc = room(in, &request, refusal)) < 0)
+        /* What is transient is not remembered, and waits within its session's credit. */
+        if (!message->transient && (rc = room(in, &request, refusal)) < 0)
             return rc;
         rc = kos_trust_quota_take(mesh->trust, &request, &decision);
     }
@@ -132,15 +134,16 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
         return rc;
     /* First of all, as klp(7) has it: what was taken once is answered alike, also when time, keys or policy would not
      * let it in today. */
-    rc = mesh_dedupe_get(mesh, &message->source_id, &message->id, ret_recorded);
+    rc = message->transient ? KOS_E_NOTFOUND
+                            : mesh_dedupe_get(mesh, &message->source_id, &message->id, ret_recorded);
     if (rc < 0 && rc != KOS_E_NOTFOUND) { /* the disk does not say: it may be a repeat */
         snprintf(refusal->peer_text, sizeof refusal->peer_text, "it cannot be looked up now whether it came before");
         return KOS_E_BUSY;
     }
     *ret_repeat = rc >= 0;
-    for (uint32_t i = 0; i < index && !*ret_repeat; i++) {
+    for (uint32_t i = 0; i < index && !message->transient && !*ret_repeat; i++) {
         /* Twice in one batch: the first is not in the store yet. */
-        *ret_repeat = in->seqs[i] && klp_id_eq(&in->messages[i].id, &message->id);
+        *ret_repeat = in->seqs[i] && !in->messages[i].transient && klp_id_eq(&in->messages[i].id, &message->id);
         *ret_recorded = (struct klp_receipt){ .id = message->id, .digest = in->messages[i].digest };
     }
     if (*ret_repeat)

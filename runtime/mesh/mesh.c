@@ -183,6 +183,7 @@ static void due_fired(void *arg)
     mesh->due_at = INT64_MAX;
     mesh_outbox_due(mesh);
     mesh_offer_due(mesh);
+    mesh_loose_due(mesh);
     int64_t next = mesh_heap_first(&mesh->outbox_due), other = mesh_heap_first(&mesh->inbox_due);
     mesh_due_at(mesh, next < other ? next : other);
 }
@@ -309,6 +310,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     free(mesh->version);
     free(mesh->own_record);
     free(mesh->scratch);
+    free(mesh->asked_lately);
     mesh->freed = true;
     /* Workers may hold secrets of the keys, which go next. Commits come back when the store closes. */
     mesh_hold(mesh);

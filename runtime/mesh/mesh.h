@@ -114,7 +114,8 @@ bool kos_mesh_own_record(struct kos_mesh *mesh, struct kos_bytes *ret_record,
 void kos_mesh_on_record(struct kos_mesh *mesh, void (*changed)(void *arg), void *arg);
 
 /* ---- from handlers, by way of host/ ---- */
-/* A transaction of the store that may also send and settle. done as kos_tx_commit's. Steps that fail are remembered and
+/* A transaction of the store that may also send and settle. done as kos_tx_commit's, but inside commit where nothing in
+ * it needs the disk. Steps that fail are remembered and
  * returned by commit, with the sentence. */
 struct kos_mesh_tx;
 struct kos_mesh_tx *kos_mesh_tx_begin(struct kos_mesh *mesh);

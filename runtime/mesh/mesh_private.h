@@ -11,6 +11,7 @@
  * peer.c        the set of a node's sessions;  dial.c: connections kept up, back-off;  record.c: node records
  * connect.c     the operator's connect;  self.c: where this node listens, which agents it has
  * route.c       addresses to nodes and agents;  status.c: what a person may know
+ * transient.c   messages that are delivered at most once: from a transaction to a run, and from an item to a handler
  * outbox.c      messages until their receipt;  tx.c: how they get there;  sign.c: runs on the pool;  entry.c: their
  *               values
  * inbox.c       verify and store;  judge.c: what is let in;  offer.c: handlers and verdicts;  lane.c: whose turn it is;
@@ -53,6 +54,8 @@ enum {
     MESH_PARSE_INLINE = 8192,   /* items up to this size are parsed on the loop */
     MESH_HELLO_MAX = 4096,
     MESH_ASKED_MAX = 1000000, /* ids of our own messages kept for their answers */
+    MESH_ASKED_LATELY = 1 << 16, /* the same of transient ones: a newer one takes the place of an older one */
+    MESH_LOCAL_BYTES = 2 << 20,  /* of transient messages to ourselves, with handlers */
     MESH_BACKOFF_MIN_MS = 500,
     MESH_BACKOFF_MAX_MS = 60000,
     MESH_DRAIN_MS = 10000, /* an old session waits for its last receipts */
@@ -118,6 +121,7 @@ struct mesh_counters {
     uint64_t handshakes, handshakes_failed, records_bad, bytes_in, bytes_out;
     /* Of each message that came: its signature was good; it was no repeat and the policy let it in; its handler accepted it. */
     uint64_t verified, allowed, handled;
+    uint64_t transient_in, transient_out, transient_lost; /* lost: taken from a plugin or a peer and never handled */
     uint64_t messages_in, messages_out, repeats, receipts_in, receipts_bad, batches_in, batches_out, links_refused;
     uint64_t refused[48]; /* messages, by negative error code */
 };
@@ -323,6 +327,7 @@ struct mesh_item { /* to be sent: cut into frames by flush.c */
     uint8_t type;
     uint8_t *data;
     size_t len, sent;
+    uint32_t transient; /* so many messages that nobody sends again */
 };
 
 struct mesh_queue {
@@ -453,6 +458,11 @@ struct mesh_peer {
     struct mesh_session *sessions;
     struct mesh_entry *waiting[KLP_CLASSES]; /* ready to be signed and sent, in order */
     bool signing[KLP_CLASSES];               /* a run of this class is on a worker or waits for the disk */
+    struct mesh_loose *loose[KLP_CLASSES];   /* transient ones, in order */
+    uint64_t loose_bytes;                    /* of `bytes` */
+    bool signing_loose[KLP_CLASSES];
+    struct mesh_peer *air_next;              /* of those whose transient messages wait for airtime */
+    bool air_waits;
     bool touched;
     uint64_t gather_ms; /* monotonic; slow links: until then what waits is gathered; 0: nothing does */
     struct mesh_peer *touched_next;
@@ -574,7 +584,7 @@ struct mesh_entry {
     char *owner, *type;
     int32_t status; /* ENDED; before: by what it was refused for now, KOS_OK when handed over since */
     char *text;     /* of status */
-    bool offered;
+    bool offered, settling;
 };
 
 struct mesh_due {
@@ -619,7 +629,35 @@ void mesh_outbox_offer(struct kos_mesh *mesh, struct mesh_entry *entry);
 void mesh_outbox_due(struct kos_mesh *mesh);
 void mesh_outbox_remove(struct kos_mesh *mesh, struct mesh_entry *entry); /* from memory */
 void mesh_peer_touch(struct mesh_peer *peer);                             /* look at its outbox at the turn's end */
+/* The signature of an item over its digests: of a batch at its beginning, of one message behind the u16. */
+int32_t mesh_item_sign(const struct klp_secret *secret, uint8_t type, const struct klp_digest *digests, uint32_t count,
+                       uint8_t *item);
 void mesh_sign_peer(struct mesh_peer *peer);                              /* starts runs, as far as there is room */
+
+/* ---- transient.c, sending ---- */
+struct mesh_loose { /* a chunk of transient messages for one node, of one class, by one signer, under one event */
+    struct mesh_loose *next, *prev;
+    struct klp_id node, signer;
+    uint64_t event;
+    uint8_t klass;
+    uint32_t count;
+    uint64_t bytes;    /* of the bodies */
+    int64_t ends_ms;   /* steady: when the first of them expires */
+    struct kos_buf digests, bodies; /* bodies: as in a batch, each behind its u32 length */
+};
+/* Adds a draft to the chunks of a transaction. */
+int32_t mesh_loose_draft(struct mesh_loose **list, struct kos_identity *signer, const struct klp_id *node,
+                         struct klp_message *message, struct kos_mesh *mesh, uint8_t klass, struct kos_error *ret_error);
+void mesh_loose_free(struct mesh_loose *list);
+/* Takes the list: from now on the peers have it. */
+void mesh_loose_send(struct kos_mesh *mesh, struct mesh_loose **list);
+void mesh_loose_sign(struct mesh_peer *peer, struct mesh_session *session, uint8_t klass);
+bool mesh_loose_waits(struct mesh_peer *peer, struct mesh_session *session, uint8_t klass); /* for airtime, or a handler */
+void mesh_loose_due(struct kos_mesh *mesh);                                                  /* who waited is looked at */
+void mesh_loose_lost(struct mesh_peer *peer, const char *why);
+void mesh_loose_gone(struct kos_mesh *mesh, const struct klp_id *node, uint32_t count); /* with their session */
+void mesh_asked_lately_put(struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);
+bool mesh_asked_lately(const struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);
 
 /* ---- inbox ---- */
 struct mesh_in { /* an item on its way: one message or a batch */
@@ -643,6 +681,8 @@ struct mesh_in { /* an item on its way: one message or a batch */
     struct klp_digest *nodes; /* of the batch's tree, while it is stored */
     uint64_t *seqs;           /* stored as; 0: not */
     bool *repeats;            /* seen before: gets the receipt it got */
+    struct mesh_open *opens;  /* of transient messages: they are handled from here */
+    uint32_t open_count;      /* not yet settled */
     struct klp_digest *digests_recorded;
 };
 
@@ -662,6 +702,10 @@ struct mesh_open { /* stored and not settled */
     size_t value_len;
     uint64_t offered_ms; /* monotonic */
     bool alone;          /* when it was offered */
+    bool settling;      /* a transaction has its verdict and is not committed */
+    struct mesh_in *in; /* of a transient message; NULL: in the store */
+    uint32_t index;     /* of it there */
+    struct klp_id agent;
 };
 
 /* ---- lane.c ---- */
@@ -693,6 +737,7 @@ void mesh_lane_taken(struct mesh_open *open, bool settled);
 void mesh_inbox_take(struct mesh_session *session, uint8_t type, uint8_t klass, struct kos_bytes payload);
 /* From our own outbox: takes `data`. */
 void mesh_inbox_local(struct kos_mesh *mesh, uint8_t type, uint8_t klass, uint8_t *data, size_t len);
+void mesh_in_release(struct mesh_in *in); /* one of its transient messages is settled */
 void mesh_inbox_orphan(struct mesh_session *session);
 void mesh_inbox_free(struct kos_mesh *mesh);
 /* ---- judge.c ---- */
@@ -712,6 +757,8 @@ void mesh_offer_free(struct kos_mesh *mesh);
 /* `len`: of the value, which may be left in the store. */
 struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const char *type, const struct klp_id *peer,
                                  struct kos_bytes value, size_t len);
+/* A message of `in` that is not stored. */
+struct mesh_open *mesh_offer_add_transient(struct mesh_in *in, uint32_t index, uint64_t seq, const struct klp_id *agent);
 struct mesh_open *mesh_offer_find(struct kos_mesh *mesh, uint64_t seq);
 void mesh_offer_ready(struct kos_mesh *mesh, struct mesh_open *open);
 void mesh_offer_run(struct kos_mesh *mesh);
@@ -727,6 +774,9 @@ struct mesh_stored {
     struct kos_bytes signature, body;
 };
 bool mesh_stored_unpack(struct kos_bytes value, struct mesh_stored *ret_stored);
+/* *ret_value: what ret_message points into, to be freed after it. */
+int32_t mesh_offer_message(struct kos_mesh *mesh, struct mesh_open *open, struct klp_id *ret_agent,
+                           struct klp_message *ret_message, uint8_t **ret_value);
 /* malloc'ed; from memory or the store. */
 int32_t mesh_offer_value(struct kos_mesh *mesh, struct mesh_open *open, uint8_t **ret_value, size_t *ret_len);
 
@@ -804,6 +854,9 @@ struct kos_mesh {
     struct kos_deferred offers;
     struct mesh_entry *entries, *entries_by_id;
     uint64_t outbox_bytes;
+    struct mesh_peer *air;           /* peers whose transient messages wait for airtime */
+    struct mesh_asked *asked_lately; /* NULL: none was sent */
+    uint64_t local_bytes;            /* of transient messages to ourselves, with handlers */
     struct mesh_heap outbox_due, inbox_due;
     struct mesh_open *open;
     struct mesh_lane *lanes;

@@ -64,6 +64,23 @@ struct mesh_open *mesh_offer_add(struct kos_mesh *mesh, uint64_t seq, const char
     return open;
 }
 
+struct mesh_open *mesh_offer_add_transient(struct mesh_in *in, uint32_t index, uint64_t seq, const struct klp_id *agent)
+{
+    struct kos_mesh *mesh = in->job.mesh;
+    struct mesh_open *open = &in->opens[index];
+    open->seq = seq;
+    open->state = MESH_OPEN_NEW;
+    open->peer = in->peer;
+    open->agent = *agent;
+    open->in = in;
+    open->index = index;
+    open->lane = mesh_lane_get(mesh, in->messages[index].type);
+    open->bytes = in->messages[index].body.len + MESH_OPEN_COST;
+    in->open_count++;
+    HASH_ADD(hh, mesh->open, seq, sizeof open->seq, open);
+    return open;
+}
+
 static void forget_value(struct kos_mesh *mesh, struct mesh_open *open)
 {
     mesh->kept_bytes -= open->value ? open->value_len : 0;
@@ -87,10 +104,14 @@ void mesh_offer_remove(struct kos_mesh *mesh, struct mesh_open *open)
 {
     struct mesh_peer *peer = mesh_peer_find(mesh, &open->peer);
     leave_state(mesh, open, true);
+    HASH_DEL(mesh->open, open);
+    if (open->in) {
+        mesh_in_release(open->in);
+        return;
+    }
     peer->stored--;
     peer->stored_bytes -= open->bytes;
     mesh->stored_bytes -= open->bytes;
-    HASH_DEL(mesh->open, open);
     forget_value(mesh, open);
     free(open);
 }
@@ -137,6 +158,31 @@ int32_t mesh_offer_value(struct kos_mesh *mesh, struct mesh_open *open, uint8_t 
     return kos_store_get(mesh->store, "inbox", kos_bytes(key, sizeof key), ret_value, ret_len);
 }
 
+/* The message as it came, wherever it is. */
+int32_t mesh_offer_message(struct kos_mesh *mesh, struct mesh_open *open, struct klp_id *ret_agent,
+                           struct klp_message *ret_message, uint8_t **ret_value)
+{
+    struct mesh_stored stored;
+    uint8_t *value;
+    size_t len;
+    if (open->in) {
+        *ret_agent = open->agent;
+        *ret_message = open->in->messages[open->index];
+        *ret_value = NULL;
+        return KOS_OK;
+    }
+    int32_t rc = mesh_offer_value(mesh, open, &value, &len);
+    if (rc < 0)
+        return rc;
+    if (!mesh_stored_unpack(kos_bytes(value, len), &stored) || klp_message_parse(stored.body, ret_message, NULL) < 0) {
+        free(value);
+        return KOS_E_CORRUPT;
+    }
+    *ret_agent = stored.agent;
+    *ret_value = value;
+    return KOS_OK;
+}
+
 static char *text_of(struct kos_bytes bytes)
 {
     return kos_format("%.*s", (int)bytes.len, bytes.data ? (const char *)bytes.data : "");
@@ -161,7 +207,39 @@ static void fill_message(struct kos_mesh *mesh, const struct mesh_open *open, co
     ret_message->again = open->again;
     ret_message->batch = stored->signature.len > KLP_SIGNATURE_LEN;
     ret_message->event = parsed->event;
+    ret_message->delivery = parsed->transient ? KOS_TRANSIENT : KOS_DURABLE;
     memcpy(ret_message->digest, parsed->digest.b, sizeof ret_message->digest);
+}
+
+/* The item is this node's own copy, verified and parsed: the quote behind a text gives way to its end. */
+static const char *end_text(struct kos_bytes text)
+{
+    if (!text.len)
+        return "";
+    ((char *)(uintptr_t)text.data)[text.len] = 0;
+    return (const char *)text.data;
+}
+
+static void offer_transient(struct kos_mesh *mesh, struct mesh_open *open)
+{
+    const struct klp_message *parsed = &open->in->messages[open->index];
+    const struct mesh_stored stored = { .klass = open->in->klass,
+                                        .peer = open->peer,
+                                        .agent = open->agent,
+                                        .signature = open->in->signature };
+    struct kos_message message;
+    char label[KLP_ID_TEXT];
+    mesh->offered++;
+    mesh_lane_offered(open);
+    open->state = MESH_OPEN_OFFERED;
+    fill_message(mesh, open, &stored, parsed, &message);
+    message.batch = message.batch || open->in->type == KLP_FRAME_BATCH;
+    message.source = end_text(parsed->source);
+    message.target = end_text(parsed->target);
+    message.trace = end_text(parsed->trace);
+    message.source_name = mesh_peer_label(mesh, &parsed->source_id, label);
+    open->again = true;
+    mesh->sink->ops->message(mesh->sink, open->seq << 1, &message);
 }
 
 static void offer(struct kos_mesh *mesh, struct mesh_open *open)
@@ -210,16 +288,27 @@ void mesh_offer_run(struct kos_mesh *mesh)
         struct mesh_open *open;
         while (!mesh->stopping && (open = mesh_lane_next(lane)) != NULL) {
             mesh_lane_remove(open);
-            offer(mesh, open);
+            if (open->in)
+                offer_transient(mesh, open);
+            else
+                offer(mesh, open);
         }
     }
 }
 
 void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner)
 {
-    for (struct mesh_open *open = mesh->open; open; open = open->hh.next)
-        if (open->state == MESH_OPEN_OFFERED && !mesh->sink->ops->holds(mesh->sink, open->seq << 1))
+    struct mesh_open *open, *next_open;
+    HASH_ITER(hh, mesh->open, open, next_open) {
+        if (open->state != MESH_OPEN_OFFERED || mesh->sink->ops->holds(mesh->sink, open->seq << 1))
+            continue;
+        if (open->in) { /* a transient message comes once: nobody knows what its handler did with it */
+            mesh->counters.transient_lost++;
+            mesh_offer_remove(mesh, open);
+        } else {
             mesh_offer_ready(mesh, open);
+        }
+    }
     struct mesh_entry *entry, *next;
     HASH_ITER(hh, mesh->entries, entry, next)
         if (entry->state == MESH_ENDED && strcmp(entry->owner, owner) == 0)
@@ -259,6 +348,10 @@ void mesh_offer_free(struct kos_mesh *mesh)
     struct mesh_open *open, *next;
     HASH_ITER(hh, mesh->open, open, next) {
         HASH_DEL(mesh->open, open);
+        if (open->in) {
+            mesh_in_release(open->in);
+            continue;
+        }
         free(open->value);
         free(open);
     }

@@ -28,13 +28,19 @@ void mesh_peer_free(struct mesh_peer *peer)
     struct kos_mesh *mesh = peer->mesh;
     if (peer->touched)
         LL_DELETE2(mesh->touched, peer, touched_next);
+    if (peer->air_waits)
+        LL_DELETE2(mesh->air, peer, air_next);
+    for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
+        mesh_loose_free(peer->loose[klass]);
     HASH_DEL(mesh->peers, peer);
     free(peer);
 }
 
 void mesh_peer_release(struct mesh_peer *peer)
 {
-    bool signing = peer->signing[0] || peer->signing[1] || peer->signing[2];
+    bool signing = false;
+    for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
+        signing = signing || peer->signing[klass] || peer->signing_loose[klass];
     if (!peer->sessions && !peer->entries && !peer->dedupe && !peer->stored && !peer->keep && !signing)
         mesh_peer_free(peer);
 }
@@ -118,6 +124,8 @@ void mesh_peer_down(struct mesh_session *session, int32_t status, const char *te
         return;
     DL_DELETE(peer->sessions, session);
     session->peer = NULL;
+    if (!mesh_peer_session(peer))
+        mesh_loose_lost(peer, "no session is left");
     kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s ended: %s", mesh_peer_label(mesh, &peer->id, label),
             session->link->remote, text);
     if (!mesh_watched(mesh))

@@ -3,7 +3,7 @@ libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mes
   runtime/mesh/link.c runtime/mesh/datagram.c runtime/mesh/shake.c runtime/mesh/packet.c runtime/mesh/arq.c \
   runtime/mesh/airtime.c runtime/mesh/compact.c runtime/mesh/handshake.c runtime/mesh/session.c runtime/mesh/flush.c runtime/mesh/intro.c \
   runtime/mesh/peer.c runtime/mesh/dial.c runtime/mesh/found.c runtime/mesh/connect.c runtime/mesh/record.c runtime/mesh/route.c \
-  runtime/mesh/outbox.c runtime/mesh/entry.c runtime/mesh/sign.c runtime/mesh/tx.c \
+  runtime/mesh/outbox.c runtime/mesh/entry.c runtime/mesh/sign.c runtime/mesh/transient.c runtime/mesh/tx.c \
   runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/lane.c runtime/mesh/receipt.c runtime/mesh/expiry.c
 
 if HAVE_CHECK

@@ -44,14 +44,18 @@ void mesh_session_new(struct mesh_link *link)
     mesh_link_open_window(link);
 }
 
-static void queue_free(struct mesh_queue *queue)
+/* Returns how many transient messages were in it. */
+static uint32_t queue_free(struct mesh_queue *queue)
 {
+    uint32_t transient = 0;
     while (queue->first) {
         struct mesh_item *item = queue->first;
         queue->first = item->next;
+        transient += item->transient;
         free(item->data);
         free(item);
     }
+    return transient;
 }
 
 static void start_job(struct mesh_session *session, struct mesh_job *job)
@@ -109,8 +113,10 @@ void mesh_session_free(struct mesh_session *session)
         DL_DELETE(session->todo, job);
         job->drop(job);
     }
+    uint32_t transient = 0;
     for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
-        queue_free(&session->queue[klass]);
+        transient += queue_free(&session->queue[klass]);
+    mesh_loose_gone(session->mesh, &session->proof.id, transient);
     mesh_session_forget_logs(session);
     klp_record_free(session->send);
     klp_record_free(session->receive);

@@ -44,16 +44,21 @@ static void run_free(struct run *run)
 
 /* ---- on the worker ---- */
 
-/* Signs what was gathered: the digests are there. */
-static int32_t put_signature(struct run *run, const struct klp_secret *secret)
+int32_t mesh_item_sign(const struct klp_secret *secret, uint8_t type, const struct klp_digest *digests, uint32_t count,
+                       uint8_t *item)
 {
     uint8_t signed_data[sizeof KLP_TAG_MESSAGE + KLP_DIGEST_LEN];
-    if (run->type == KLP_FRAME_BATCH)
-        return klp_batch_sign(secret, run->digests, run->count, run->item);
+    if (type == KLP_FRAME_BATCH)
+        return klp_batch_sign(secret, digests, count, item);
     /* The rule of klp(7): tag, 0x00, SHA-256 of the body. */
     memcpy(signed_data, KLP_TAG_MESSAGE, sizeof KLP_TAG_MESSAGE);
-    memcpy(signed_data + sizeof KLP_TAG_MESSAGE, run->digests[0].b, KLP_DIGEST_LEN);
-    return klp_sign_raw(secret, kos_bytes(signed_data, sizeof signed_data), run->item + 2);
+    memcpy(signed_data + sizeof KLP_TAG_MESSAGE, digests[0].b, KLP_DIGEST_LEN);
+    return klp_sign_raw(secret, kos_bytes(signed_data, sizeof signed_data), item + 2);
+}
+
+static int32_t put_signature(struct run *run, const struct klp_secret *secret)
+{
+    return mesh_item_sign(secret, run->type, run->digests, run->count, run->item);
 }
 
 static void make_item(struct run *run)
@@ -339,8 +344,10 @@ void mesh_sign_peer(struct mesh_peer *peer)
     }
     bool gathered = false;
     for (uint8_t klass = 0; klass < KLP_CLASSES; klass++) {
-        if (!peer->waiting[klass] || peer->signing[klass] ||
-            (session && session->queue[klass].bytes >= queue_room(session)) || waits(peer, session, klass))
+        bool full = session && session->queue[klass].bytes >= queue_room(session);
+        if (peer->loose[klass] && !peer->signing_loose[klass] && !full && !mesh_loose_waits(peer, session, klass))
+            mesh_loose_sign(peer, session, klass);
+        if (!peer->waiting[klass] || peer->signing[klass] || full || waits(peer, session, klass))
             continue;
         gathered = true;
         if (peer->waiting[klass]->handed)

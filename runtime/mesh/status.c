@@ -183,6 +183,9 @@ static json_t *counters_json(const struct mesh_counters *counters)
     COUNTER(messages_in);
     COUNTER(handled);
     COUNTER(messages_out);
+    COUNTER(transient_in);
+    COUNTER(transient_out);
+    COUNTER(transient_lost);
     COUNTER(batches_in);
     COUNTER(batches_out);
     COUNTER(repeats);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 struct settling {
-    struct settling *next;
     uint64_t seq;
     bool outcome, defer, accept;
     uint64_t retry_ms;
@@ -16,10 +15,13 @@ struct settling {
 
 struct kos_mesh_tx {
     struct kos_mesh *mesh;
-    struct kos_tx *store;
+    struct kos_tx *store;       /* NULL: nothing in it needs the disk so far */
     struct kos_error error;     /* code 0: none so far */
     struct mesh_entry *entries; /* linked by next, as an utlist DL */
+    struct mesh_loose *loose;
     struct settling *settlings;
+    uint32_t settling_count, settling_cap;
+    bool applied;
     uint64_t bytes;
     void (*done)(void *arg, int32_t status);
     void *arg;
@@ -32,13 +34,24 @@ struct kos_mesh_tx *kos_mesh_tx_begin(struct kos_mesh *mesh)
 {
     struct kos_mesh_tx *tx = kos_new(sizeof *tx);
     tx->mesh = mesh;
-    tx->store = kos_tx_begin(mesh->store);
     return tx;
 }
 
 struct kos_tx *kos_mesh_tx_store(struct kos_mesh_tx *tx)
 {
+    if (!tx->store)
+        tx->store = kos_tx_begin(tx->mesh->store);
     return tx->store;
+}
+
+static struct mesh_open *open_of(const struct kos_mesh_tx *tx, const struct settling *settling)
+{
+    return settling->outcome ? NULL : mesh_offer_find(tx->mesh, settling->seq);
+}
+
+static struct mesh_entry *ended_of(const struct kos_mesh_tx *tx, const struct settling *settling)
+{
+    return settling->outcome ? mesh_outbox_find(tx->mesh, settling->seq) : NULL;
 }
 
 static void tx_free(struct kos_mesh_tx *tx)
@@ -46,11 +59,16 @@ static void tx_free(struct kos_mesh_tx *tx)
     struct mesh_entry *entry, *next;
     DL_FOREACH_SAFE(tx->entries, entry, next)
         mesh_entry_free(entry);
-    while (tx->settlings) {
-        struct settling *settling = tx->settlings;
-        tx->settlings = settling->next;
-        free(settling);
+    mesh_loose_free(tx->loose);
+    for (uint32_t i = 0; i < tx->settling_count && !tx->applied; i++) {
+        struct mesh_open *open = open_of(tx, &tx->settlings[i]);
+        struct mesh_entry *ended = ended_of(tx, &tx->settlings[i]);
+        if (open)
+            open->settling = false;
+        if (ended)
+            ended->settling = false;
     }
+    free(tx->settlings);
     free(tx->seqs);
     free(tx);
 }
@@ -73,9 +91,7 @@ static bool given(const uint8_t id[KOS_ID_BYTES], struct klp_id *ret_id)
 
 static int32_t check_draft(const struct kos_draft *draft, struct kos_error *error)
 {
-    struct klp_json payload;
     struct klp_id id;
-    size_t offset = 0;
     if (!given(draft->id, &id))
         return kos_fail(error, KOS_E_INVALID, "a draft needs an id of its sender's choosing");
     if (!draft->type || !draft->type[0] || strlen(draft->type) >= KLP_TYPE_MAX)
@@ -85,15 +101,25 @@ static int32_t check_draft(const struct kos_draft *draft, struct kos_error *erro
     if (draft->expires_in_ms < 1 || draft->expires_in_ms > KLP_MESSAGE_LIFE_MAX_MS)
         return kos_fail(error, KOS_E_INVALID, "a message expires after 1 ms to 30 days, not %lld ms",
                         (long long)draft->expires_in_ms);
+    if (draft->delivery != KOS_DURABLE && draft->delivery != KOS_TRANSIENT)
+        return kos_fail(error, KOS_E_INVALID, "a message's delivery is 0 (durable) or 1 (transient), not %d",
+                        draft->delivery);
+    return KOS_OK;
+}
+
+/* Of a draft that made no message: whether that is the payload's fault. */
+static void check_payload(const struct kos_draft *draft, struct kos_error *error)
+{
+    struct klp_json payload;
+    size_t offset = 0;
     int32_t rc = klp_json_read(draft->payload, KLP_MESSAGE_MAX, &payload, &offset);
     if (rc < 0)
-        return kos_fail(error, rc,
-                        rc == KOS_E_LIMIT ? "the payload of %zu bytes is larger than a message may be (%d bytes)"
-                                          : "the payload is not canonical JSON: byte %zu of at most %d",
-                        rc == KOS_E_LIMIT ? draft->payload.len : offset, KLP_MESSAGE_MAX);
-    if (payload.type != KLP_JSON_OBJECT)
-        return kos_fail(error, KOS_E_INVALID, "a payload is a JSON object");
-    return KOS_OK;
+        kos_fail(error, rc,
+                 rc == KOS_E_LIMIT ? "the payload of %zu bytes is larger than a message may be (%d bytes)"
+                                   : "the payload is not canonical JSON: byte %zu of at most %d",
+                 rc == KOS_E_LIMIT ? draft->payload.len : offset, KLP_MESSAGE_MAX);
+    else if (payload.type != KLP_JSON_OBJECT)
+        kos_fail(error, KOS_E_INVALID, "a payload is a JSON object");
 }
 
 static int32_t may_send(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target,
@@ -123,7 +149,7 @@ static int32_t may_send(struct kos_mesh *mesh, const struct kos_draft *draft, co
     return KOS_OK;
 }
 
-static int32_t make_room(struct kos_mesh_tx *tx, const struct mesh_entry *entry, const char *type)
+static int32_t make_room(struct kos_mesh_tx *tx, const struct mesh_entry *entry, const char *type, bool transient)
 {
     struct kos_mesh *mesh = tx->mesh;
     struct mesh_peer *peer = mesh_peer_find(mesh, &entry->node);
@@ -151,91 +177,153 @@ static int32_t make_room(struct kos_mesh_tx *tx, const struct mesh_entry *entry,
                         "the outbox holds all it may for %s: %llu of %llu bytes (limit outbox_per_target_bytes)",
                         mesh_peer_label(mesh, &entry->node, label), (unsigned long long)(peer ? peer->bytes : 0),
                         (unsigned long long)per_target);
-    if (kos_store_count(mesh->store, "asked") >= MESH_ASKED_MAX)
+    if (!transient && kos_store_count(mesh->store, "asked") >= MESH_ASKED_MAX)
         return kos_fail(&tx->error, KOS_E_BUSY,
                         "%d messages of this node may still be answered; no more can be sent before some expire",
                         MESH_ASKED_MAX);
     return KOS_OK;
 }
 
-static int32_t make_body(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target,
-                         struct kos_identity *signer, struct mesh_entry *entry, struct kos_error *error)
+/* What a draft says, for `entry`; the texts are the draft's, the target's and `source`. */
+static void draft_message(struct kos_mesh *mesh, const struct kos_draft *draft, const struct mesh_target *target,
+                          const struct mesh_entry *entry, char source[KLP_ADDRESS_MAX], struct klp_message *ret_message)
 {
-    char source[KLP_ADDRESS_MAX];
-    struct klp_message message = { .id = entry->id,
-                                   .source_id = entry->signer,
-                                   .target_id = target->has_agent ? target->agent : target->node };
-    size_t len = 0;
+    *ret_message = (struct klp_message){ .id = entry->id,
+                                         .source_id = entry->signer,
+                                         .target_id = target->has_agent ? target->agent : target->node };
     mesh_own_address(mesh, &entry->signer, source);
-    snprintf(message.type, sizeof message.type, "%s", draft->type);
-    message.source = kos_bytes_str(source);
-    message.target = kos_bytes_str(target->text);
-    message.event = kos_identity_event(signer);
-    message.created = kos_now_ms(mesh->env);
-    message.expires = entry->expires = message.created + draft->expires_in_ms;
-    message.has_reply_to = given(draft->reply_to, &message.reply_to);
-    message.trace = kos_bytes_str(draft->trace ? draft->trace : "");
-    message.payload = (struct klp_json){ KLP_JSON_OBJECT, draft->payload };
-    size_t cap = draft->payload.len + 4096;
+    snprintf(ret_message->type, sizeof ret_message->type, "%s", draft->type);
+    ret_message->source = kos_bytes_str(source);
+    ret_message->target = kos_bytes_str(target->text);
+    ret_message->created = kos_now_ms(mesh->env);
+    ret_message->expires = ret_message->created + draft->expires_in_ms;
+    ret_message->has_reply_to = given(draft->reply_to, &ret_message->reply_to);
+    ret_message->trace = kos_bytes_str(draft->trace ? draft->trace : "");
+    ret_message->payload = (struct klp_json){ KLP_JSON_OBJECT, draft->payload };
+}
+
+static int32_t make_body(struct klp_message *message, struct kos_identity *signer, struct mesh_entry *entry,
+                         struct kos_error *error)
+{
+    struct klp_message made;
+    size_t cap = message->payload.text.len + 4096, needed = 0;
+    message->event = kos_identity_event(signer);
+    entry->expires = message->expires;
     entry->body = kos_new(cap);
-    int32_t rc = klp_message_make(&message, entry->body, cap, &len, error);
+    int32_t rc = klp_message_make_parsed(message, entry->body, cap, &made, &needed, error);
     if (rc < 0)
         return rc;
-    entry->bytes = len;
-    klp_sha256(kos_bytes(entry->body, len), &entry->digest);
+    entry->bytes = made.body.len;
+    entry->digest = made.digest;
     return KOS_OK;
 }
 
-static int32_t prepare(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_entry *entry)
+/* Where it goes and who signs it; what the policy says. */
+static int32_t prepare(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_entry *entry,
+                       struct mesh_target *ret_target, struct kos_identity **ret_signer)
 {
     struct kos_mesh *mesh = tx->mesh;
-    struct mesh_target target;
     struct klp_id id;
-    struct mesh_entry *twin;
     int32_t rc = check_draft(draft, &tx->error);
     if (rc < 0)
         return rc;
     entry->signer = given(draft->from_agent, &id) ? id : mesh->self;
     memcpy(entry->id.b, draft->id, sizeof entry->id.b);
-    struct kos_identity *signer = kos_keys_find(kos_trust_keys(mesh->trust), &entry->signer);
-    if (!signer || !kos_identity_secret(signer))
+    *ret_signer = kos_keys_find(kos_trust_keys(mesh->trust), &entry->signer);
+    if (!*ret_signer || !kos_identity_secret(*ret_signer))
         return kos_fail(&tx->error, KOS_E_NOTFOUND, "the agent that is to sign %s is none of this node's", draft->type);
+    given(draft->target_id, &id);
+    if ((rc = mesh_route_resolve(mesh, draft->target, &id, ret_target, &tx->error)) < 0)
+        return rc;
+    entry->node = ret_target->node;
+    return may_send(mesh, draft, ret_target, &entry->signer, &tx->error);
+}
+
+static int32_t make_durable(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_entry *entry)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    struct kos_identity *signer;
+    struct mesh_target target;
+    struct klp_message message;
+    struct mesh_entry *twin;
+    char source[KLP_ADDRESS_MAX];
+    int32_t rc = prepare(tx, draft, entry, &target, &signer);
+    if (rc < 0)
+        return rc;
     HASH_FIND(hh_id, mesh->entries_by_id, &entry->id, sizeof entry->id, twin);
     if (twin)
         return kos_fail(&tx->error, KOS_E_EXISTS, "a message with this id waits in the outbox already");
-    given(draft->target_id, &id);
-    if ((rc = mesh_route_resolve(mesh, draft->target, &id, &target, &tx->error)) < 0)
+    draft_message(mesh, draft, &target, entry, source, &message);
+    if ((rc = make_body(&message, signer, entry, &tx->error)) < 0) {
+        check_payload(draft, &tx->error);
         return rc;
-    entry->node = target.node;
-    if ((rc = may_send(mesh, draft, &target, &entry->signer, &tx->error)) < 0)
-        return rc;
-    if ((rc = make_body(mesh, draft, &target, signer, entry, &tx->error)) < 0)
-        return rc;
-    return make_room(tx, entry, draft->type);
+    }
+    return make_room(tx, entry, draft->type, false);
 }
 
-static void send(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
+static void send_durable(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
 {
     struct kos_mesh *mesh = tx->mesh;
-    if (tx->error.code)
-        return;
     struct mesh_entry *entry = kos_new(sizeof *entry);
     entry->klass = (uint8_t)draft->klass;
     entry->owner = kos_strdup(owner ? owner : "");
     entry->type = kos_strdup(draft->type ? draft->type : "");
     entry->state = MESH_NEW;
-    if (prepare(tx, draft, entry) < 0) {
+    if (make_durable(tx, draft, entry) < 0) {
         mesh_entry_free(entry);
         return;
     }
     struct mesh_peer *peer = mesh_peer_find(mesh, &entry->node);
+    struct kos_tx *store = kos_mesh_tx_store(tx);
     entry->seq = mesh->next_seq++;
     entry->handed = klp_id_eq(&entry->node, &mesh->self) || (peer && mesh_peer_session(peer));
-    mesh_entry_put(tx->store, entry, kos_bytes(entry->body, (size_t)entry->bytes));
-    mesh_asked_put(tx->store, &entry->id, &entry->node, entry->expires);
+    mesh_entry_put(store, entry, kos_bytes(entry->body, (size_t)entry->bytes));
+    mesh_asked_put(store, &entry->id, &entry->node, entry->expires);
     tx->bytes += entry->bytes;
     tx->count++;
     DL_APPEND(tx->entries, entry);
+}
+
+static int32_t send_transient(struct kos_mesh_tx *tx, const struct kos_draft *draft)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    struct mesh_entry entry = { .klass = (uint8_t)draft->klass };
+    struct kos_identity *signer;
+    struct mesh_target target;
+    struct klp_message message;
+    char source[KLP_ADDRESS_MAX], label[KLP_ID_TEXT];
+    int32_t rc = prepare(tx, draft, &entry, &target, &signer);
+    if (rc < 0)
+        return rc;
+    struct mesh_peer *peer = mesh_peer_get(mesh, &entry.node);
+    if (!klp_id_eq(&entry.node, &mesh->self) && !mesh_peer_session(peer)) {
+        mesh_keep_want(peer);
+        return kos_fail(&tx->error, KOS_E_UNREACHABLE,
+                        "no session with %s is open, and a transient message does not wait for one",
+                        mesh_peer_label(mesh, &entry.node, label));
+    }
+    entry.bytes = draft->payload.len;
+    if ((rc = make_room(tx, &entry, draft->type, true)) < 0)
+        return rc;
+    draft_message(mesh, draft, &target, &entry, source, &message);
+    rc = mesh_loose_draft(&tx->loose, signer, &entry.node, &message, mesh, entry.klass, &tx->error);
+    if (rc < 0) {
+        check_payload(draft, &tx->error);
+        return rc;
+    }
+    tx->bytes += (uint64_t)rc;
+    mesh_asked_lately_put(mesh, &entry.id, &entry.node);
+    return KOS_OK;
+}
+
+static void send(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
+{
+    if (tx->error.code)
+        return;
+    if (draft->delivery == KOS_TRANSIENT)
+        (void)send_transient(tx, draft);
+    else
+        send_durable(tx, owner, draft);
 }
 
 /* To each peer with a session whom the policy allows it; what keeps one from having it is no error for the others. */
@@ -319,19 +407,28 @@ static void answer_error(struct kos_mesh_tx *tx, const struct klp_message *messa
 
 static void reject(struct kos_mesh_tx *tx, struct mesh_open *open, int32_t error, const char *text)
 {
-    uint8_t *value;
-    size_t len;
-    struct mesh_stored stored;
     struct klp_message message;
-    if (mesh_offer_value(tx->mesh, open, &value, &len) < 0)
+    struct klp_id agent;
+    uint8_t *value;
+    if (mesh_offer_message(tx->mesh, open, &agent, &message, &value) < 0)
         return;
-    if (mesh_stored_unpack(kos_bytes(value, len), &stored) && klp_message_parse(stored.body, &message, NULL) >= 0 &&
-        strcmp(message.type, "ERROR") != 0) {
+    if (strcmp(message.type, "ERROR") != 0) {
         char cut[KLP_RECEIPT_TEXT_MAX];
         mesh_text(text && text[0] ? text : kos_error_text(error), cut, sizeof cut);
-        answer_error(tx, &message, &stored.agent, error, cut);
+        answer_error(tx, &message, &agent, error, cut);
     }
     free(value);
+}
+
+static void add_settling(struct kos_mesh_tx *tx, const struct settling *settling)
+{
+    if (tx->settling_count == tx->settling_cap) {
+        tx->settling_cap = tx->settling_cap ? 2 * tx->settling_cap : 4;
+        tx->settlings = realloc(tx->settlings, tx->settling_cap * sizeof *tx->settlings);
+        if (!tx->settlings)
+            abort();
+    }
+    tx->settlings[tx->settling_count++] = *settling;
 }
 
 void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict, int32_t error, const char *text,
@@ -344,9 +441,8 @@ void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict
         return;
     struct mesh_entry *entry = handle & 1 ? mesh_outbox_find(mesh, seq) : NULL;
     struct mesh_open *open = handle & 1 ? NULL : mesh_offer_find(mesh, seq);
-    bool known = handle & 1 ? entry && entry->state == MESH_ENDED : open && open->state == MESH_OPEN_OFFERED;
-    for (struct settling *settling = tx->settlings; settling; settling = settling->next)
-        known = known && !(settling->seq == seq);
+    bool known = handle & 1 ? entry && entry->state == MESH_ENDED && !entry->settling
+                            : open && open->state == MESH_OPEN_OFFERED && !open->settling;
     if (!known) {
         kos_fail(&tx->error, KOS_E_STATE, "message handle %llu is not open: it was settled before, or never offered",
                  (unsigned long long)handle);
@@ -356,25 +452,30 @@ void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict
         kos_fail(&tx->error, KOS_E_INVALID, "%d is no verdict", verdict);
         return;
     }
-    struct settling *settling = kos_new(sizeof *settling);
-    *settling = (struct settling){
+    const struct settling settling = {
         .seq = seq,
         .outcome = handle & 1,
         .defer = verdict == KOS_DEFER,
         .accept = verdict == KOS_ACCEPT,
         .retry_ms = retry_ms,
     };
-    LL_APPEND(tx->settlings, settling);
+    add_settling(tx, &settling);
+    if (entry)
+        entry->settling = true;
+    else
+        open->settling = true;
     if (verdict == KOS_DEFER)
         return;
     if (entry) {
-        mesh_entry_delete(tx->store, entry);
+        mesh_entry_delete(kos_mesh_tx_store(tx), entry);
         return;
     }
     if (verdict == KOS_REJECT)
         reject(tx, open, error, text);
+    if (open->in)
+        return;
     mesh_entry_key(seq, key);
-    kos_tx_delete(tx->store, "inbox", kos_bytes(key, sizeof key));
+    kos_tx_delete(kos_mesh_tx_store(tx), "inbox", kos_bytes(key, sizeof key));
 }
 
 /* ---- commit ---- */
@@ -382,13 +483,14 @@ void kos_mesh_tx_settle(struct kos_mesh_tx *tx, uint64_t handle, int32_t verdict
 /* Offered again only when its owner has been told that this transaction is through. */
 static void apply_defers(struct kos_mesh_tx *tx)
 {
-    for (struct settling *settling = tx->settlings; settling; settling = settling->next) {
-        struct mesh_entry *ended = settling->outcome ? mesh_outbox_find(tx->mesh, settling->seq) : NULL;
-        struct mesh_open *open = settling->outcome ? NULL : mesh_offer_find(tx->mesh, settling->seq);
+    for (uint32_t i = 0; i < tx->settling_count; i++) {
+        const struct settling *settling = &tx->settlings[i];
+        struct mesh_entry *ended = ended_of(tx, settling);
+        struct mesh_open *open = open_of(tx, settling);
         if (settling->defer && ended)
-            mesh_outbox_again(tx->mesh, ended, settling->retry_ms);
+            ended->settling = false, mesh_outbox_again(tx->mesh, ended, settling->retry_ms);
         else if (settling->defer && open)
-            mesh_offer_defer(tx->mesh, open, settling->retry_ms);
+            open->settling = false, mesh_offer_defer(tx->mesh, open, settling->retry_ms);
     }
 }
 
@@ -402,10 +504,14 @@ static void durable(void *arg, int32_t status)
         if (entry && entry->state == MESH_NEW)
             mesh_outbox_ready(mesh, entry);
     }
-    for (const struct settling *settling = tx->settlings; alive && status >= 0 && settling; settling = settling->next)
-        mesh->counters.handled += settling->accept && !settling->outcome;
-    if (alive && status >= 0)
+    if (alive && status >= 0) {
+        for (uint32_t i = 0; i < tx->settling_count; i++)
+            mesh->counters.handled += tx->settlings[i].accept && !tx->settlings[i].outcome;
+        mesh_loose_send(mesh, &tx->loose);
         apply_defers(tx);
+    } else if (alive) {
+        tx->applied = false; /* what was to be deferred is the owner's again */
+    }
     if (tx->done)
         tx->done(tx->arg, status);
     tx_free(tx);
@@ -416,15 +522,17 @@ static void apply(struct kos_mesh_tx *tx)
     struct kos_mesh *mesh = tx->mesh;
     struct mesh_entry *entry, *next;
     uint32_t at = 0;
-    tx->seqs = kos_new((tx->count ? tx->count : 1) * sizeof *tx->seqs);
+    tx->applied = true;
+    tx->seqs = tx->count ? kos_new(tx->count * sizeof *tx->seqs) : NULL;
     DL_FOREACH_SAFE(tx->entries, entry, next) {
         DL_DELETE(tx->entries, entry);
         tx->seqs[at++] = entry->seq;
         mesh_outbox_add(mesh, entry);
     }
-    for (struct settling *settling = tx->settlings; settling; settling = settling->next) {
-        struct mesh_entry *ended = settling->outcome ? mesh_outbox_find(mesh, settling->seq) : NULL;
-        struct mesh_open *open = settling->outcome ? NULL : mesh_offer_find(mesh, settling->seq);
+    for (uint32_t i = 0; i < tx->settling_count; i++) {
+        const struct settling *settling = &tx->settlings[i];
+        struct mesh_entry *ended = ended_of(tx, settling);
+        struct mesh_open *open = open_of(tx, settling);
         if (ended && !settling->defer)
             mesh_outbox_noted(mesh, ended);
         else if (open && !settling->defer)
@@ -446,6 +554,12 @@ int32_t kos_mesh_tx_commit(struct kos_mesh_tx *tx, void (*done)(void *arg, int32
     tx->arg = arg;
     struct kos_tx *store = tx->store;
     tx->store = NULL;
+    if (!store) { /* nothing that a disk must keep */
+        mesh_hold(tx->mesh);
+        apply(tx);
+        durable(tx, KOS_OK);
+        return KOS_OK;
+    }
     int32_t rc = kos_tx_commit(store, durable, tx);
     if (rc < 0) {
         kos_fail(ret_error, rc, "the store takes nothing now: %s", kos_error_text(rc));

@@ -9,14 +9,14 @@
 #include "member.h"
 
 /* Sorted, as klp_json_get_many() wants them. */
-enum { M_CREATED, M_EVENT, M_EXPIRES, M_ID, M_PAYLOAD, M_REPLY_TO, M_SEAL, M_SIGNATURE, M_SOURCE, M_SOURCE_ID, M_TARGET,
+enum { M_CREATED, M_DURABLE, M_EVENT, M_EXPIRES, M_ID, M_PAYLOAD, M_REPLY_TO, M_SEAL, M_SIGNATURE, M_SOURCE, M_SOURCE_ID, M_TARGET,
        M_TARGET_ID, M_TRACE, M_TYPE, M_COUNT };
 static const char *const names[M_COUNT] = {
-    "created", "event", "expires", "id", "payload", "reply_to", "seal",
+    "created", "durable", "event", "expires", "id", "payload", "reply_to", "seal",
     "signature", "source", "source_id", "target", "target_id", "trace", "type",
 };
 #define BIT(member) (1u << (member))
-static const uint32_t optional = BIT(M_REPLY_TO) | BIT(M_SEAL) | BIT(M_SIGNATURE) | BIT(M_TRACE);
+static const uint32_t optional = BIT(M_DURABLE) | BIT(M_REPLY_TO) | BIT(M_SEAL) | BIT(M_SIGNATURE) | BIT(M_TRACE);
 
 enum { TRACE_LEN = 55 };
 
@@ -115,10 +115,22 @@ static int32_t check_payload(struct klp_json payload, bool sealed)
     return error < 0 ? error : text.len >= 24 && text.len % 4 == 0 ? 0 : KOS_E_SYNTAX;
 }
 
+/* Only what is not durable says so: one way to write each message. */
+static int32_t read_durable(struct klp_json value, bool *ret_transient)
+{
+    bool durable;
+    int32_t error = klp_json_bool(value, &durable);
+    if (error < 0 || durable)
+        return error < 0 ? error : KOS_E_SYNTAX;
+    *ret_transient = true;
+    return 0;
+}
+
 static int32_t read_member(int member, struct klp_json value, struct klp_message *message)
 {
     switch (member) {
     case M_CREATED: return member_time(value, &message->created);
+    case M_DURABLE: return read_durable(value, &message->transient);
     case M_EVENT: return klp_json_uint(value, &message->event);
     case M_EXPIRES: return member_time(value, &message->expires);
     case M_ID: return member_id(value, &message->id);
@@ -245,11 +257,25 @@ static void put_raw(struct klp_json_out *out, int member, struct klp_json value)
 int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t cap, size_t *ret_len,
                          struct kos_error *ret_error)
 {
+    struct klp_message made;
+    int32_t error = klp_message_make_parsed(message, out, cap, &made, ret_len, ret_error);
+    if (error >= 0)
+        *ret_len = made.body.len;
+    return error;
+}
+
+int32_t klp_message_make_parsed(const struct klp_message *message, uint8_t *out, size_t cap,
+                                struct klp_message *ret_made, size_t *ret_needed, struct kos_error *ret_error)
+{
     struct klp_json_out json;
     struct kos_bytes body;
     klp_json_begin(&json, out, cap);
     klp_json_object(&json);
     member_put_int(&json, names[M_CREATED], message->created);
+    if (message->transient) {
+        klp_json_name(&json, names[M_DURABLE]);
+        klp_json_put_bool(&json, false);
+    }
     member_put_int(&json, names[M_EVENT], (int64_t)message->event);
     member_put_int(&json, names[M_EXPIRES], message->expires);
     put_id(&json, M_ID, &message->id);
@@ -269,15 +295,10 @@ int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t
     klp_json_close(&json, '}');
     int32_t error = klp_json_end(&json, &body);
     if (error == KOS_E_LIMIT && json.len > cap) {
-        *ret_len = json.len;
+        *ret_needed = json.len;
         return kos_fail(ret_error, error, "the message needs %zu bytes, more than the %zu given", json.len, cap);
     }
     if (error < 0)
         return kos_fail(ret_error, error, "the message has a member that cannot be written: %s", kos_error_text(error));
-    struct klp_message check;
-    error = klp_message_parse(body, &check, ret_error);
-    if (error < 0)
-        return error;
-    *ret_len = body.len;
-    return 0;
+    return klp_message_parse(body, ret_made, ret_error);
 }

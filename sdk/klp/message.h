@@ -28,6 +28,7 @@ struct klp_message {
     struct klp_id source_id, target_id;
     uint64_t event;                     /* of the source's log: whose key signed */
     int64_t created, expires;           /* Unix ms */
+    bool transient;                     /* "durable": false; delivered at most once, from memory (klp(7), "Delivery") */
     bool has_reply_to;
     struct klp_id reply_to;             /* id of the message this answers */
     struct kos_bytes trace;             /* W3C traceparent, "" when absent */
@@ -46,6 +47,8 @@ int32_t klp_message_verify(const struct klp_message *message, struct kos_bytes s
 /* Builds the body from the members (type, ids, texts, times, payload, seal...); `payload` must be canonical.
  * KOS_E_LIMIT with *ret_len = the room needed when cap is too small. */
 int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t cap, size_t *ret_len, struct kos_error *ret_error);
+/* The same, and what it made as klp_message_parse() reads it, the digest with it; *ret_needed is set by KOS_E_LIMIT. */
+int32_t klp_message_make_parsed(const struct klp_message *message, uint8_t *out, size_t cap, struct klp_message *ret_made, size_t *ret_needed, struct kos_error *ret_error);
 /* Text form <-> wire form. `text` may be loose JSON; *ret_signature_len is 0 when it is not signed. Outputs malloc'ed. */
 int32_t klp_message_from_text(struct kos_bytes text, uint8_t **ret_body, size_t *ret_body_len, uint8_t *ret_signature /* KLP_BATCH_SIGNATURE_MAX */, size_t *ret_signature_len, struct kos_error *ret_error);
 int32_t klp_message_to_text(struct kos_bytes body, struct kos_bytes signature, uint8_t **ret_text, size_t *ret_len, struct kos_error *ret_error);

@@ -2,7 +2,11 @@
  *
  * Handlers take message types. A message that arrives at kos_handler.handle was verified, is no repeat, was let in by
  * the policy and lies on disk; the sender has its receipt. It comes again after a crash until a transaction has given
- * its verdict, so effects made through the transaction (state, messages, verdict) happen exactly once. Since 1.0.
+ * its verdict, so effects made through the transaction (state, messages, verdict) happen exactly once.
+ *
+ * A transient message (kos_message.delivery) was verified and let in too, and lies in memory only: it comes at most once,
+ * or again after KOS_DEFER, and is lost with this process. As long as a handler holds it without a verdict, its sender may
+ * send that much less: a slow handler slows its senders. Since 1.0.
  */
 #ifndef KOS_HANDLER_H
 #define KOS_HANDLER_H
@@ -30,6 +34,7 @@ struct kos_message {
     int32_t batch;                       /* 1: signed together with others (batch signature); 0: plainly */
     uint64_t event;                      /* of the source's key event log: whose key signed */
     uint8_t digest[32];                  /* SHA-256 of the signed body: evidence of what was said */
+    int32_t delivery;                    /* enum kos_delivery */
 };
 
 /* How the sending of a draft ended. It comes again after a crash until a transaction took note of it. */

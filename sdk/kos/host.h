@@ -11,6 +11,14 @@ enum { KOS_STATE_KEY_MAX = 256, KOS_STATE_VALUE_MAX = 1 << 20, KOS_TX_MAX_BYTES 
        KOS_LOG_TEXT_MAX = 512, KOS_TIMERS_MAX = 65536, KOS_WATCHES_MAX = 65536, KOS_OPEN_MAX = 1024,
        KOS_POSTS_MAX = 65536, KOS_TX_MAX = 1024 };
 
+/* How a message is delivered.
+ *   KOS_DURABLE    on disk before tx_commit completes, in the outbox until the target's host has it on disk too, across
+ *                  restarts of both; its effects happen exactly once; its end is an outcome.
+ *   KOS_TRANSIENT  at most once: it lives in memory, waits for no disk and gets no receipt. It goes out over a session
+ *                  that is open (KOS_E_UNREACHABLE at commit when there is none) and is lost with it; what was lost is
+ *                  counted and logged. There are no outcomes: who needs an answer asks for one and sets a timer. */
+enum kos_delivery { KOS_DURABLE = 0, KOS_TRANSIENT = 1 };
+
 /* A message to be sent, as a handler or bridge drafts it. The host fills source, signature and the rest. */
 struct kos_draft {
     uint32_t size;
@@ -25,6 +33,7 @@ struct kos_draft {
     int64_t expires_in_ms;                /* 1 .. 30 days */
     double trust_required;                /* the router gives it only to a target at or above it; 0: no demand */
     const char *trace;                    /* W3C traceparent; NULL: none */
+    int32_t delivery;                     /* enum kos_delivery */
 };
 
 enum kos_verdict {
