@@ -121,7 +121,7 @@ struct mesh_counters {
     uint64_t handshakes, handshakes_failed, records_bad, bytes_in, bytes_out;
     /* Of each message that came: its signature was good; it was no repeat and the policy let it in; its handler accepted it. */
     uint64_t verified, allowed, handled;
-    uint64_t transient_in, transient_out, transient_lost; /* lost: taken from a plugin or a peer and never handled */
+    uint64_t transient_in, transient_out, transient_refused, transient_lost; /* lost: taken from a plugin or a peer and never handled */
     uint64_t messages_in, messages_out, repeats, receipts_in, receipts_bad, batches_in, batches_out, links_refused;
     uint64_t refused[48]; /* messages, by negative error code */
 };
@@ -656,6 +656,8 @@ bool mesh_loose_waits(struct mesh_peer *peer, struct mesh_session *session, uint
 void mesh_loose_due(struct kos_mesh *mesh);                                                  /* who waited is looked at */
 void mesh_loose_lost(struct mesh_peer *peer, const char *why);
 void mesh_loose_gone(struct kos_mesh *mesh, const struct klp_id *node, uint32_t count); /* with their session */
+/* A receipt of no entry: a refusal of a transient message, if it was one of ours. */
+void mesh_loose_refused(struct kos_mesh *mesh, const struct klp_id *node, const struct klp_receipt *receipt);
 void mesh_asked_lately_put(struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);
 bool mesh_asked_lately(const struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);
 

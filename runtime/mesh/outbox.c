@@ -247,8 +247,10 @@ void mesh_outbox_receipt(struct kos_mesh *mesh, const struct klp_id *node, const
 {
     struct mesh_entry *entry;
     HASH_FIND(hh_id, mesh->entries_by_id, &receipt->id, sizeof receipt->id, entry);
-    if (!entry)
-        return; /* ended before: a receipt that came twice */
+    if (!entry) {
+        mesh_loose_refused(mesh, node, receipt);
+        return; /* else it ended before: a receipt that came twice */
+    }
     if (!klp_id_eq(&entry->node, node) || memcmp(&entry->digest, &receipt->digest, sizeof entry->digest) != 0 ||
         !entry->handed) {
         mesh->counters.receipts_bad++;

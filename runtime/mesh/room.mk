@@ -7,11 +7,14 @@ libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mes
   runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/lane.c runtime/mesh/receipt.c runtime/mesh/expiry.c
 
 if HAVE_CHECK
-MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \
+MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/transient_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \
   runtime/mesh/datagram_test runtime/mesh/datagram_hostile_test runtime/mesh/pressure_test runtime/mesh/soak_test
 check_PROGRAMS += $(MESH_TESTS)
 TESTS += $(MESH_TESTS)
 MESH_TESTING = runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h
+runtime_mesh_transient_test_SOURCES = runtime/mesh/transient_test.c $(MESH_TESTING)
+runtime_mesh_transient_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_mesh_transient_test_LDADD = $(TEST_LIBS)
 runtime_mesh_mesh_test_SOURCES = runtime/mesh/mesh_test.c $(MESH_TESTING)
 runtime_mesh_mesh_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_mesh_test_LDADD = $(TEST_LIBS)

@@ -185,6 +185,7 @@ static json_t *counters_json(const struct mesh_counters *counters)
     COUNTER(messages_out);
     COUNTER(transient_in);
     COUNTER(transient_out);
+    COUNTER(transient_refused);
     COUNTER(transient_lost);
     COUNTER(batches_in);
     COUNTER(batches_out);

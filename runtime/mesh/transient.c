@@ -189,6 +189,20 @@ void mesh_loose_lost(struct mesh_peer *peer, const char *why)
         lost(peer->mesh, &peer->id, count, why);
 }
 
+void mesh_loose_refused(struct kos_mesh *mesh, const struct klp_id *node, const struct klp_receipt *receipt)
+{
+    char label[KLP_ID_TEXT], id[KLP_ID_TEXT], key[KLP_ID_TEXT + 32];
+    if (receipt->error >= 0 || !mesh_asked_lately(mesh, &receipt->id, node))
+        return;
+    mesh->counters.transient_refused++;
+    klp_id_text(node, id);
+    snprintf(key, sizeof key, "refused by %s %d", id, receipt->error);
+    if (kos_log_limit_pass(mesh->log_limit, key, NULL))
+        kos_log(mesh->env, KOS_LOG_NOTICE, "mesh", "%s refused a transient message (%s): %s",
+                mesh_peer_label(mesh, node, label), kos_error_name(receipt->error),
+                receipt->text[0] ? receipt->text : kos_error_text(receipt->error));
+}
+
 /* What has expired goes; mostly nothing has. */
 static void drop_expired(struct mesh_peer *peer, struct mesh_loose *chunk)
 {

@@ -242,6 +242,11 @@ void kos_abi_kos_io(const enum kos_io *value)
 {
     (void)value;
 }
+KOS_EXPORT void kos_abi_kos_delivery(const enum kos_delivery *value);
+void kos_abi_kos_delivery(const enum kos_delivery *value)
+{
+    (void)value;
+}
 KOS_EXPORT void kos_abi_kos_verdict(const enum kos_verdict *value);
 void kos_abi_kos_verdict(const enum kos_verdict *value)
 {
