@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -109,4 +110,10 @@ void kos_passphrase_fini(struct kos_passphrase *passphrase)
         kos_secret_free(passphrase->text);
     passphrase->text = NULL;
     passphrase->len = 0;
+}
+
+void kos_passphrase_forked(struct kos_passphrase *passphrase)
+{
+    if (passphrase->text)
+        (void)!sodium_mlock(passphrase->text, KOS_PASSPHRASE_MAX + 1);
 }

@@ -19,6 +19,8 @@ struct kos_passphrase {
  * others may read the file; KOS_E_INVALID for an empty one. */
 int32_t kos_passphrase_read(const char *file, const char *ask, struct kos_passphrase *ret_passphrase, struct kos_error *ret_error);
 void kos_passphrase_fini(struct kos_passphrase *passphrase);
+/* After a fork, in the child that goes on with it: it has the memory, but not that it is locked. */
+void kos_passphrase_forked(struct kos_passphrase *passphrase);
 static inline struct kos_bytes kos_passphrase_bytes(const struct kos_passphrase *passphrase) { return kos_bytes(passphrase->text, passphrase->len); }
 
 #endif

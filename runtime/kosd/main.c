@@ -108,6 +108,7 @@ static int32_t into_background(struct program *program, struct kos_error *ret_er
         return kos_fail(ret_error, KOS_E_IO, "kosd cannot go into the background: %s", strerror(errno));
     if (child > 0) {
         char word;
+        kos_passphrase_fini(&program->passphrase);
         close(ends[1]);
         ssize_t n;
         do
@@ -120,6 +121,7 @@ static int32_t into_background(struct program *program, struct kos_error *ret_er
         _exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
     }
     close(ends[0]);
+    kos_passphrase_forked(&program->passphrase);
     setsid();
     program->ready_fd = ends[1];
     return KOS_OK;
@@ -233,6 +235,12 @@ static void no_core_no_swap(void)
 #endif
 }
 
+static void forget(void *arg)
+{
+    struct program *program = arg;
+    kos_passphrase_fini(&program->passphrase);
+}
+
 /* What agents may read and execute: the system's paths, and what kosd.conf adds. */
 static int32_t spawner_start(struct program *program, struct kos_error *ret_error)
 {
@@ -244,7 +252,7 @@ static int32_t spawner_start(struct program *program, struct kos_error *ret_erro
     for (char **path = program->settings.agent_paths; *path && count < 255; path++)
         paths[count++] = *path;
     struct kos_spawn_options spawn = { .instance = program->instance.dir ? program->instance.dir : KOS_STATEDIR, .readable = paths,
-                                        .log = program->foreground ? NULL : program->instance.log };
+                                        .log = program->foreground ? NULL : program->instance.log, .forget = forget, .arg = program };
     return kos_spawn_fork(&spawn, &program->spawn_fd, &spawner, ret_error);
 }
 

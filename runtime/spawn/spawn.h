@@ -43,6 +43,10 @@ struct kos_spawn_options {
     /* Where its stderr goes, a file that is appended to; NULL: it keeps kosd's. A kosd that leaves its terminal must not
      * leave a spawner behind that holds it. */
     const char *log;
+    /* Called in the child before all else, NULL: not. A fork has its parent's memory, and the spawner, its keepers and what
+     * they start live as long as kosd: what is secret goes here. */
+    void (*forget)(void *arg);
+    void *arg;
 };
 
 /* The default: the system's programs, libraries, and those files of /etc that programs commonly need. */

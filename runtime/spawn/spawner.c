@@ -228,6 +228,8 @@ int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
+        if (options->forget)
+            options->forget(options->arg);
         close(pair[0]);
         become_spawner(&confinement, options->log, pair[1]);
     }

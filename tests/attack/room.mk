@@ -7,3 +7,4 @@ tests_attack_evil_SOURCES = tests/attack/evil.h tests/attack/main.c tests/attack
 tests_attack_evil_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
 tests_attack_evil_LDADD = sdk/klp/libklpall.la
 INTEGRATION += tests/integration/attack.py
+INTEGRATION += tests/integration/wiped.py

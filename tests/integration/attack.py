@@ -575,4 +575,5 @@ def test_policy_changes_in_mid_session(case):
     world.unharmed(["while allowed"] * 2)
 
 
-run(globals())
+if __name__ == "__main__":
+    run(globals())
