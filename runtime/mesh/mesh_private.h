@@ -459,7 +459,7 @@ struct mesh_peer {
     struct mesh_entry *waiting[KLP_CLASSES]; /* ready to be signed and sent, in order */
     bool signing[KLP_CLASSES];               /* a run of this class is on a worker or waits for the disk */
     struct mesh_loose *loose[KLP_CLASSES];   /* transient ones, in order */
-    uint64_t loose_bytes;                    /* of `bytes` */
+    struct kos_mesh_tx *crowd;               /* transactions that are through when less of them waits */
     bool signing_loose[KLP_CLASSES];
     struct mesh_peer *air_next;              /* of those whose transient messages wait for airtime */
     bool air_waits;
@@ -656,6 +656,7 @@ bool mesh_loose_waits(struct mesh_peer *peer, struct mesh_session *session, uint
 void mesh_loose_due(struct kos_mesh *mesh);                                                  /* who waited is looked at */
 void mesh_loose_lost(struct mesh_peer *peer, const char *why);
 void mesh_loose_gone(struct kos_mesh *mesh, const struct klp_id *node, uint32_t count); /* with their session */
+void mesh_tx_crowd(struct mesh_peer *peer, int32_t status); /* there is room for more; or never will be */
 /* A receipt of no entry: a refusal of a transient message, if it was one of ours. */
 void mesh_loose_refused(struct kos_mesh *mesh, const struct klp_id *node, const struct klp_receipt *receipt);
 void mesh_asked_lately_put(struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);

@@ -30,6 +30,7 @@ void mesh_peer_free(struct mesh_peer *peer)
         LL_DELETE2(mesh->touched, peer, touched_next);
     if (peer->air_waits)
         LL_DELETE2(mesh->air, peer, air_next);
+    mesh_tx_crowd(peer, KOS_E_CLOSED);
     for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
         mesh_loose_free(peer->loose[klass]);
     HASH_DEL(mesh->peers, peer);

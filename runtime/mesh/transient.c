@@ -138,6 +138,8 @@ static void account(struct mesh_peer *peer, uint32_t count, uint64_t bytes, bool
         peer->entries -= count;
         peer->bytes -= bytes;
         peer->mesh->outbox_bytes -= bytes;
+        if (peer->crowd && peer->bytes <= MESH_QUEUE_ROOM / 2)
+            mesh_tx_crowd(peer, KOS_OK);
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A handler's transaction: state, messages and verdicts, all or nothing. What may not be sent shows at commit, with the
- * sentence; nothing leaves before it is on disk.
+ * sentence; nothing durable leaves before it is on disk.
  */
 #include "mesh/mesh_private.h"
 
@@ -28,6 +28,7 @@ struct kos_mesh_tx {
     uint32_t count;
     uint32_t fanned; /* to "*" */
     uint64_t *seqs;
+    struct kos_mesh_tx *next; /* of those that wait for a crowded peer */
 };
 
 struct kos_mesh_tx *kos_mesh_tx_begin(struct kos_mesh *mesh)
@@ -494,11 +495,19 @@ static void apply_defers(struct kos_mesh_tx *tx)
     }
 }
 
+static void end(struct kos_mesh_tx *tx, int32_t status)
+{
+    if (tx->done)
+        tx->done(tx->arg, status);
+    tx_free(tx);
+}
+
 static void durable(void *arg, int32_t status)
 {
     struct kos_mesh_tx *tx = arg;
     struct kos_mesh *mesh = tx->mesh;
-    bool alive = mesh_drop(mesh);
+    bool alive = mesh_drop(mesh), light = tx->loose && !tx->count;
+    struct mesh_peer *peer = light && alive ? mesh_peer_get(mesh, &tx->loose->prev->node) : NULL;
     for (uint32_t i = 0; alive && status >= 0 && i < tx->count; i++) {
         struct mesh_entry *entry = mesh_outbox_find(mesh, tx->seqs[i]);
         if (entry && entry->state == MESH_NEW)
@@ -512,9 +521,19 @@ static void durable(void *arg, int32_t status)
     } else if (alive) {
         tx->applied = false; /* what was to be deferred is the owner's again */
     }
-    if (tx->done)
-        tx->done(tx->arg, status);
-    tx_free(tx);
+    if (peer && peer->bytes > MESH_QUEUE_ROOM)
+        LL_APPEND(peer->crowd, tx); /* who sends faster than the session takes it hears of it later */
+    else
+        end(tx, status);
+}
+
+void mesh_tx_crowd(struct mesh_peer *peer, int32_t status)
+{
+    while (peer->crowd) {
+        struct kos_mesh_tx *tx = peer->crowd;
+        LL_DELETE(peer->crowd, tx);
+        end(tx, status);
+    }
 }
 
 static void apply(struct kos_mesh_tx *tx)

@@ -16,7 +16,8 @@ enum { KOS_STATE_KEY_MAX = 256, KOS_STATE_VALUE_MAX = 1 << 20, KOS_TX_MAX_BYTES 
  *                  restarts of both; its effects happen exactly once; its end is an outcome.
  *   KOS_TRANSIENT  at most once: it lives in memory, waits for no disk and gets no receipt. It goes out over a session
  *                  that is open (KOS_E_UNREACHABLE at commit when there is none) and is lost with it; what was lost is
- *                  counted and logged. There are no outcomes: who needs an answer asks for one and sets a timer. */
+ *                  counted and logged. There are no outcomes: who needs an answer asks for one and sets a timer. tx_commit
+ *                  completes when there is room for more, so who keeps few of them open is as fast as the session. */
 enum kos_delivery { KOS_DURABLE = 0, KOS_TRANSIENT = 1 };
 
 /* A message to be sent, as a handler or bridge drafts it. The host fills source, signature and the rest. */

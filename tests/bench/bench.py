@@ -23,13 +23,13 @@ def quick_load(options):
     for name, shape in shapes:
         with kosd.Stage(options.stage, options.load, state="/dev/shm" if shape.get("memory") else None) as stage:
             receiver, sender = kosd.pair(stage, isolate=shape.get("isolate", False), gather=not options.single)
-            rounds = [load.one_way(receiver, sender, seconds=options.seconds, window=options.window, per_tx=options.per_tx)
+            rounds = [load.one_way(receiver, sender, seconds=options.seconds, window=options.window, per_tx=options.per_tx, transient=options.transient)
                       for _ in range(options.rounds)]
             last = rounds[-1]
             print_rounds(name, rounds, f"batch {last['batch']:.0f}, groups {last['groups']:.0f} /s, cores: receiver {last['cpu_receiver']:.2f}, "
                          f"sender {last['cpu_sender']:.2f}; p50 {last['latency']['p50_ns'] / 1e6:.2f} ms")
             for window in (1, 256):
-                rounds = [load.ask(receiver, sender, seconds=options.seconds / 2, window=window) for _ in range(options.rounds)]
+                rounds = [load.ask(receiver, sender, seconds=options.seconds / 2, window=window, transient=options.transient) for _ in range(options.rounds)]
                 last = rounds[-1]["latency"]
                 print_rounds(f"  request and reply, {window} at a time", rounds,
                              f"p50 {last['p50_ns'] / 1e3:,.0f} us, p99 {last['p99_ns'] / 1e3:,.0f} us")
@@ -41,7 +41,7 @@ def profile(options):
     wraps = {label: ["perf", "record", "-q", "-F", "397", "--call-graph", "dwarf,16384", "-o", path, "--"] for label, path in files.items()}
     with kosd.Stage(options.stage, options.load, state=options.state) as stage:
         receiver, sender = kosd.pair(stage, gather=not options.single, isolate=options.cells, wraps=wraps)
-        got = load.one_way(receiver, sender, seconds=options.seconds, window=options.window, per_tx=options.per_tx)
+        got = load.one_way(receiver, sender, seconds=options.seconds, window=options.window, per_tx=options.per_tx, transient=options.transient)
         receiver.stop()
         sender.stop()
     print(f"{got['rate']:,.0f} messages/s while profiled; cores: receiver {got['cpu_receiver']:.2f}, sender {got['cpu_sender']:.2f}")
@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--window", type=int, default=2048, help="messages that may be under way")
     parser.add_argument("--per-tx", type=int, default=64, help="messages sent in one transaction")
+    parser.add_argument("--transient", action="store_true", help="messages that are delivered at most once, without a disk")
     parser.add_argument("--single", action="store_true", help="one transaction for each message handled")
     parser.add_argument("--cells", action="store_true", help="profile with every plugin in a cell")
     options = parser.parse_args()

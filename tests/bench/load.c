@@ -2,7 +2,8 @@
  *
  * The load of the benchmarks, as a handler that anybody could have written: in the sending kosd it sends messages as fast
  * as its host takes them, or at a rate, and measures answers; in the receiving one it counts (BENCH_LOAD) or answers
- * (BENCH_ASK by BENCH_REPLY). Each message handled is counted in the plugin's state by the transaction that accepts it.
+ * (BENCH_ASK by BENCH_REPLY). Each durable message handled is counted in the plugin's state by the transaction that
+ * accepts it.
  * org.kos.bench on the control socket drives it.
  */
 #include "load.h"
@@ -18,17 +19,19 @@ static void settle_now(struct load *load)
     host->tx_begin(host, tx);
     for (uint32_t i = 0; i < load->settle_count; i++)
         host->tx_verdict(host, tx, load->settle[i], KOS_ACCEPT, 0, NULL, 0);
-    if (load->settle_handled) {
-        load->handled += load->settle_handled;
+    load->handled += load->settle_handled;
+    if (load->settle_durable) {
         host->tx_put(host, tx, kos_bytes_str("handled"), kos_bytes(&load->handled, sizeof load->handled));
     }
     host->tx_commit(host, tx, ++load->next << OP_SHIFT | OP_SETTLED);
     load->settle_count = load->settle_handled = 0;
+    load->settle_durable = false;
 }
 
 /* One transaction for each, or, with the setting `gather`, one for what this turn of the loop brings. */
-static void settle(struct load *load, uint64_t message, bool handled)
+static void settle(struct load *load, uint64_t message, bool handled, bool durable)
 {
+    load->settle_durable = load->settle_durable || (handled && durable);
     load->settle[load->settle_count++] = message;
     load->settle_handled += handled;
     if (!load->gather || load->settle_count == SETTLE_MAX) {
@@ -58,13 +61,15 @@ static void answer(struct load *load, uint64_t message, const struct kos_message
     struct kos_draft reply = { .size = sizeof reply, .klass = m->klass, .type = "BENCH_REPLY", .target = m->source };
     reply.payload = m->payload;
     reply.expires_in_ms = load->expires_ms;
+    reply.delivery = m->delivery;
     host->random(host, reply.id, sizeof reply.id);
     memcpy(reply.reply_to, m->id, sizeof reply.reply_to);
     memcpy(reply.target_id, m->source_id, sizeof reply.target_id);
     load->handled++;
     host->tx_begin(host, tx);
     host->tx_send(host, tx, &reply);
-    host->tx_put(host, tx, kos_bytes_str("handled"), kos_bytes(&load->handled, sizeof load->handled));
+    if (m->delivery == KOS_DURABLE)
+        host->tx_put(host, tx, kos_bytes_str("handled"), kos_bytes(&load->handled, sizeof load->handled));
     host->tx_verdict(host, tx, message, KOS_ACCEPT, 0, NULL, 0);
     host->tx_commit(host, tx, ++load->next << OP_SHIFT | OP_SETTLED);
 }
@@ -90,14 +95,14 @@ static void handle(void *self, uint64_t message, const struct kos_message *m)
     }
     if (at && at <= now && (strcmp(m->type, "BENCH_LOAD") == 0 || load_answered(load, at)))
         latency_add(&load->latency, now - at);
-    settle(load, message, true);
+    settle(load, message, true, m->delivery == KOS_DURABLE);
 }
 
 static void outcome(void *self, uint64_t message, const struct kos_outcome *o)
 {
     struct load *load = self;
     load_outcome(load, o->status);
-    settle(load, message, false);
+    settle(load, message, false, true);
 }
 
 /* ---- its life ---- */

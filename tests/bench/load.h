@@ -15,7 +15,7 @@ enum { SETTLE_MAX = 512, BYTES_MIN = 64, BYTES_MAX = 65536, OP_BITS = 2, OP_MASK
 
 /* One Send: what is asked for, and how far it is. */
 struct sending {
-    bool on, ask, ending;
+    bool on, ask, ending, transient;
     uint64_t call;
     char target[512];
     uint64_t bytes, count, window, per_tx;
@@ -34,7 +34,7 @@ struct load {
     uint64_t next;                  /* transactions and operations */
     uint64_t handled, again, unsettled;
     int64_t expires_ms;
-    bool gather, posted;
+    bool gather, posted, settle_durable;
     uint32_t settle_count, settle_handled;
     uint64_t settle[SETTLE_MAX];
     struct latency latency;         /* of answers, or from the sender's clock to this handler on one machine */

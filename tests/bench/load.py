@@ -15,11 +15,12 @@ def wait_until(condition, seconds, text):
         time.sleep(0.02)
 
 
-def one_way(receiver, sender, seconds=3.0, warm=1.0, window=2048, per_tx=64, rate=0):
+def one_way(receiver, sender, seconds=3.0, warm=1.0, window=2048, per_tx=64, rate=0, transient=False):
     """Messages a second, signed, encrypted, policy-checked and handled, by the receiver's own counters and clock; and that
     all that was sent was handled, once."""
     before = receiver.status()["counters"]
-    load = sender.sending(target=receiver.address, ask=False, bytes=BYTES, seconds=warm + seconds, rate=rate, window=window, per_tx=per_tx)
+    load = sender.sending(target=receiver.address, ask=False, bytes=BYTES, seconds=warm + seconds, rate=rate, window=window, per_tx=per_tx,
+                          transient=transient)
     time.sleep(warm)
     receiver.bench("Reset")
     first, cpu = receiver.status(), (receiver.cpu(), sender.cpu())
@@ -46,13 +47,13 @@ def one_way(receiver, sender, seconds=3.0, warm=1.0, window=2048, per_tx=64, rat
             "groups": (last["store"]["groups"] - first["store"]["groups"]) / took}
 
 
-def ask(receiver, sender, seconds=2.0, window=1, rate=0, warm=0.3):
+def ask(receiver, sender, seconds=2.0, window=1, rate=0, warm=0.3, transient=False):
     """Requests answered by a signed reply: a second, and how long each took, at the sender."""
     if warm:
-        load = sender.sending(target=receiver.address, ask=True, bytes=BYTES, seconds=warm, rate=rate, window=window, per_tx=1)
+        load = sender.sending(target=receiver.address, ask=True, bytes=BYTES, seconds=warm, rate=rate, window=window, per_tx=1, transient=transient)
         load.read()
         load.close()
-    load = sender.sending(target=receiver.address, ask=True, bytes=BYTES, seconds=seconds, rate=rate, window=window, per_tx=1)
+    load = sender.sending(target=receiver.address, ask=True, bytes=BYTES, seconds=seconds, rate=rate, window=window, per_tx=1, transient=transient)
     done = load.read()["load"]
     load.close()
     if done["why"] or done["answered"] != done["committed"]:

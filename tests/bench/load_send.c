@@ -95,6 +95,7 @@ static void send_one(struct load *load, uint64_t tx)
     draft.target = s->target;
     draft.payload = kos_bytes(s->payload, s->bytes);
     draft.expires_in_ms = load->expires_ms;
+    draft.delivery = s->transient ? KOS_TRANSIENT : KOS_DURABLE;
     host->random(host, draft.id, sizeof draft.id);
     host->tx_send(host, tx, &draft);
     s->sent++;
@@ -160,6 +161,7 @@ void load_committed(struct load *load, uint32_t messages, int32_t status, struct
     s->open_txs--;
     if (status >= 0) {
         s->committed += messages;
+        s->delivered += s->transient ? messages : 0; /* as far as anybody says */
     } else {
         s->refused += messages;
         if (kos_error_retry(status)) {
@@ -232,7 +234,8 @@ static void begin(struct load *load, uint64_t call, const char *json)
         load->control->reply(load->host, call, KOS_E_STATE, kos_bytes(NULL, 0), "another load is being sent", 0);
         return;
     }
-    *s = (struct sending){ .on = true, .call = call, .ask = number(json, "ask", 0) != 0 };
+    *s = (struct sending){ .on = true, .call = call, .ask = number(json, "ask", 0) != 0,
+                           .transient = number(json, "transient", 0) != 0 };
     s->bytes = (uint64_t)number(json, "bytes", 512);
     s->count = count > 0 ? (uint64_t)count : UINT64_MAX;
     s->rate = number(json, "rate", 0);
