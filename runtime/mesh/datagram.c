@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+enum { KEEP_BYTES = 4096 }; /* of a buffer that is empty */
+
 void mesh_datagram_alive(struct mesh_link *link)
 {
     link->session->arq->held = false;
@@ -86,7 +88,7 @@ static void bring_early(struct mesh_link *link)
     (void)kos_buf_append(&rest, kos_buf_bytes(&link->early));
     (void)kos_buf_append(&rest, kos_buf_bytes(&link->in));
     kos_buf_reset(&link->in);
-    kos_buf_reset(&link->early);
+    kos_buf_fini(&link->early);
     link->in.limit = rest.limit;
     (void)kos_buf_append(&link->in, kos_buf_bytes(&rest));
     kos_buf_fini(&rest);
@@ -107,6 +109,8 @@ void mesh_datagram_process(struct mesh_link *link)
     if (!used)
         return;
     kos_buf_consume(&link->in, used);
+    if (!link->in.len && link->in.cap > KEEP_BYTES)
+        kos_buf_fini(&link->in);
     if (!link->closing)
         link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, bytes);
 }

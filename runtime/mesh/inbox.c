@@ -181,7 +181,7 @@ static void append(struct mesh_in **first, struct mesh_in **last, struct mesh_in
 
 void mesh_inbox_take(struct mesh_session *session, uint8_t type, uint8_t klass, struct kos_bytes payload)
 {
-    struct mesh_in *in = in_new(session->mesh, type, klass, kos_memdup(payload.data, payload.len), payload.len);
+    struct mesh_in *in = in_new(session->mesh, type, klass, mesh_session_keep(session, klass, payload), payload.len);
     in->session = session;
     if (session->wire_len)
         in->wire_len = session->wire_len;

@@ -295,14 +295,11 @@ void mesh_link_open_window(struct mesh_link *link)
 /* A record: u16 length, ciphertext. Returns bytes used, 0 to wait for more. */
 static size_t take_record(struct mesh_link *link, struct kos_bytes rest)
 {
-    if (rest.len < 2)
+    uint8_t *plain = link->mesh->opened;
+    size_t plain_len, len = rest.len < 2 ? 0 : (size_t)rest.data[0] << 8 | rest.data[1];
+    if (rest.len < 2 || rest.len - 2 < len)
         return 0;
-    size_t len = (size_t)rest.data[0] << 8 | rest.data[1];
-    if (rest.len < 2 + len)
-        return 0;
-    uint8_t *sealed = link->in.data + (rest.data - link->in.data) + 2;
-    size_t plain_len;
-    int32_t rc = klp_record_open(link->session->receive, kos_bytes(sealed, len), sealed, &plain_len);
+    int32_t rc = klp_record_open(link->session->receive, kos_bytes(rest.data + 2, len), plain, &plain_len);
     if (rc < 0) {
         link->mesh->counters.records_bad++;
         mesh_link_close(link, false, rc,
@@ -310,29 +307,77 @@ static size_t take_record(struct mesh_link *link, struct kos_bytes rest)
                         link->remote, kos_error_name(rc));
         return 0;
     }
-    mesh_session_record(link->session, kos_bytes(sealed, plain_len));
+    mesh_session_record(link->session, kos_bytes(plain, plain_len));
     return 2 + len;
+}
+
+/* What is whole at the front. Returns bytes used. */
+static size_t take_whole(struct mesh_link *link, struct kos_bytes bytes)
+{
+    size_t used = 0, taken = 1;
+    while (!link->closing && taken) {
+        struct kos_bytes rest = kos_bytes(used ? bytes.data + used : bytes.data, bytes.len - used);
+        taken = link->session ? take_record(link, rest) : mesh_handshake_take(link, rest);
+        used += taken;
+    }
+    return used;
+}
+
+static void give_credit(struct mesh_link *link, size_t used)
+{
+    if (used && !link->closing)
+        link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, used);
+}
+
+/* Nothing is held between whole records, nor memory for it: most links are silent most of the time. */
+static void drop(struct mesh_link *link, size_t used)
+{
+    kos_buf_consume(&link->in, used);
+    if (!link->in.len)
+        kos_buf_fini(&link->in);
 }
 
 void mesh_link_process(struct mesh_link *link)
 {
-    size_t used = 0;
     if (link->datagrams) {
         mesh_datagram_process(link);
         return;
     }
-    while (!link->closing) {
-        struct kos_bytes rest = kos_bytes(used ? link->in.data + used : link->in.data, link->in.len - used);
-        size_t taken = link->session ? take_record(link, rest) : mesh_handshake_take(link, rest);
-        if (!taken)
-            break;
-        used += taken;
+    size_t used = take_whole(link, kos_buf_bytes(&link->in));
+    drop(link, used);
+    give_credit(link, used);
+}
+
+/* The rest of a record whose beginning is held. Returns how much of `bytes` went to it. */
+static size_t complete(struct mesh_link *link, struct kos_bytes bytes)
+{
+    size_t taken = 0;
+    while (link->in.len && taken < bytes.len) {
+        size_t have = link->in.len, whole = have < 2 ? 2 : 2 + ((size_t)link->in.data[0] << 8 | link->in.data[1]);
+        size_t part = whole - have < bytes.len - taken ? whole - have : bytes.len - taken;
+        if (kos_buf_append(&link->in, kos_bytes(bytes.data + taken, part)) < 0)
+            abort(); /* the caller has looked at the limit */
+        taken += part;
+        size_t used = take_whole(link, kos_buf_bytes(&link->in));
+        drop(link, used);
+        give_credit(link, used);
+        if (link->closing)
+            return bytes.len;
     }
-    if (!used)
-        return;
-    kos_buf_consume(&link->in, used);
-    if (!link->closing)
-        link->mesh->carrier->ops->credit(link->mesh->carrier, link->id, used);
+    return taken;
+}
+
+/* Records are opened where the transport has them; only one that is not whole yet is copied. */
+static void receive(struct mesh_link *link, struct kos_bytes bytes)
+{
+    size_t begun = complete(link, bytes), used = 0;
+    if (begun < bytes.len) {
+        bytes = kos_bytes(bytes.data + begun, bytes.len - begun);
+        used = take_whole(link, bytes);
+        if (!link->closing && used < bytes.len)
+            (void)kos_buf_append(&link->in, kos_bytes(bytes.data + used, bytes.len - used));
+    }
+    give_credit(link, used);
 }
 
 void kos_mesh_link_received(struct kos_mesh *mesh, uint64_t id, struct kos_bytes bytes)
@@ -345,12 +390,18 @@ void kos_mesh_link_received(struct kos_mesh *mesh, uint64_t id, struct kos_bytes
         mesh_datagram_received(link, bytes);
         return;
     }
-    if (kos_buf_append(&link->in, bytes) < 0) {
+    if (bytes.len > link->in.limit - link->in.len) {
         mesh_link_close(link, false, KOS_E_LIMIT,
                         "transport \"%s\" handed over more than the %zu bytes it had credit for", link->transport,
                         link->in.limit);
         return;
     }
+    if (link->session) {
+        receive(link, bytes);
+        return;
+    }
+    if (kos_buf_append(&link->in, bytes) < 0)
+        abort();
     mesh_link_process(link);
 }
 

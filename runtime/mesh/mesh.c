@@ -261,6 +261,7 @@ int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_tr
     mesh->sweep_timer = kos_timer_new(env, sweep_fired, mesh);
     mesh->log_limit = kos_log_limit_new(env, 60000);
     mesh->scratch = kos_new(MESH_SCRATCH);
+    mesh->opened = kos_new(KLP_RECORD_PLAIN_MAX);
     mesh->turn.run = turn_asked;
     mesh->offers.run = offers_asked;
     mesh_record_init(mesh);
@@ -311,6 +312,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     free(mesh->own_record);
     free(mesh->scratch);
     free(mesh->asked_lately);
+    free(mesh->opened);
     mesh->freed = true;
     /* Workers may hold secrets of the keys, which go next. Commits come back when the store closes. */
     mesh_hold(mesh);

@@ -393,6 +393,8 @@ void mesh_session_new(struct mesh_link *link);
 void mesh_session_free(struct mesh_session *session);
 /* One record's plaintext. The session may be gone afterwards: look at link->closing. */
 void mesh_session_record(struct mesh_session *session, struct kos_bytes plain);
+/* Of an item that the session hands over: its payload as memory to be freed, moved where that can be. */
+uint8_t *mesh_session_keep(struct mesh_session *session, uint8_t klass, struct kos_bytes payload);
 /* Takes `data` (malloc'ed). */
 void mesh_session_queue(struct mesh_session *session, uint8_t type, uint8_t klass, uint8_t *data, size_t len);
 void mesh_session_queue_copy(struct mesh_session *session, uint8_t type, uint8_t klass, struct kos_bytes bytes);
@@ -873,7 +875,8 @@ struct kos_mesh {
     struct kos_log_limit *log_limit;
     struct kos_watcher *watchers;
     struct mesh_counters counters;
-    uint8_t *scratch;
+    uint8_t *scratch; /* of flush.c */
+    uint8_t *opened;  /* one record's plaintext */
 };
 
 /* self.c: NULL-terminated lists of strings. */

@@ -444,9 +444,19 @@ static bool took_frame(struct mesh_session *session, const struct klp_frame *fra
     took_item(session, &item);
     if (link->closing)
         return false;
+    klp_assembly_release(session->assembly, &item);
     if (!later)
         mesh_session_consumed(session, klass, len);
     return true;
+}
+
+uint8_t *mesh_session_keep(struct mesh_session *session, uint8_t klass, struct kos_bytes payload)
+{
+    struct klp_frame item = { .klass = klass, .payload = payload };
+    uint8_t *data = klp_assembly_keep(session->assembly, &item);
+    if (!data)
+        abort();
+    return data;
 }
 
 void mesh_session_record(struct mesh_session *session, struct kos_bytes plain)

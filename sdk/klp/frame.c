@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { KEEP_BYTES = 65536, GROW_BYTES = 4096 };
+enum { GROW_BYTES = 4096 };
 
 static uint32_t get16(const uint8_t *in)
 {
@@ -125,11 +125,6 @@ static void start(struct part *part, uint8_t type)
 {
     part->type = type;
     part->len = 0;
-    if (part->cap > KEEP_BYTES) {
-        free(part->data);
-        part->data = NULL;
-        part->cap = 0;
-    }
 }
 
 int32_t klp_assembly_take(struct klp_assembly *assembly, const struct klp_frame *frame, struct klp_frame *ret_item)
@@ -155,6 +150,36 @@ int32_t klp_assembly_take(struct klp_assembly *assembly, const struct klp_frame 
     *ret_item = (struct klp_frame){ part->type, frame->klass, false, kos_bytes(part->data, part->len) };
     part->type = 0;
     return 1;
+}
+
+static struct part *part_of(struct klp_assembly *assembly, const struct klp_frame *item)
+{
+    struct part *part = item->klass < KLP_CLASSES ? &assembly->parts[item->klass] : NULL;
+    return part && part->type == 0 && part->data && part->data == item->payload.data ? part : NULL;
+}
+
+uint8_t *klp_assembly_keep(struct klp_assembly *assembly, const struct klp_frame *item)
+{
+    struct part *part = part_of(assembly, item);
+    uint8_t *data;
+    if (part) {
+        data = part->data;
+        *part = (struct part){ 0 };
+        return data;
+    }
+    data = malloc(item->payload.len ? item->payload.len : 1);
+    if (data && item->payload.len)
+        memcpy(data, item->payload.data, item->payload.len);
+    return data;
+}
+
+void klp_assembly_release(struct klp_assembly *assembly, const struct klp_frame *item)
+{
+    struct part *part = part_of(assembly, item);
+    if (!part)
+        return;
+    free(part->data);
+    *part = (struct part){ 0 };
 }
 
 int32_t klp_item_message(struct kos_bytes item, struct kos_bytes *ret_body, struct kos_bytes *ret_signature)

@@ -54,6 +54,11 @@ void klp_assembly_free(struct klp_assembly *assembly);
 /* 1: *ret_item (payload whole, valid until the next call for this class) is complete; 0: more to come;
  * KOS_E_PROTOCOL (type changed within an item), KOS_E_LIMIT. A frame that is a whole item costs no copy. */
 int32_t klp_assembly_take(struct klp_assembly *assembly, const struct klp_frame *frame, struct klp_frame *ret_item);
+/* The payload of an item that klp_assembly_take() gave, as memory that is the caller's to free: what was put together is
+ * handed over, a slice of a record is copied. NULL without memory. */
+uint8_t *klp_assembly_keep(struct klp_assembly *assembly, const struct klp_frame *item);
+/* Nobody looks at that item any more: its memory is given back, unless it was kept. */
+void klp_assembly_release(struct klp_assembly *assembly, const struct klp_frame *item);
 
 /* Items' insides, as slices; KOS_E_PROTOCOL. The shape of a batch is checked whole, so klp_item_batch_next() on it
  * cannot fail half way. */

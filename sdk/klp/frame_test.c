@@ -140,6 +140,35 @@ START_TEST(interleaving)
 }
 END_TEST
 
+START_TEST(keeping)
+{
+    struct klp_assembly *a = klp_assembly_new(1024);
+    struct klp_frame item, slice;
+    ck_assert_int_eq(take(a, 9, 1, true, "put to", &item), 0);
+    ck_assert_int_eq(take(a, 9, 1, false, "gether", &item), 1);
+    const uint8_t *had = item.payload.data;
+    uint8_t *kept = klp_assembly_keep(a, &item);
+    ck_assert_ptr_eq(kept, had);
+    klp_assembly_release(a, &item); /* it is not the assembly's any more */
+    ck_assert_int_eq(take(a, 9, 1, true, "another", &item), 0);
+    ck_assert_int_eq(take(a, 9, 1, false, "", &item), 1);
+    ck_assert(memcmp(kept, "put together", 12) == 0);
+    ck_assert(kos_bytes_eq(item.payload, s("another")));
+    klp_assembly_release(a, &item);
+    free(kept);
+    /* A slice is copied, and leaves what is under way in its class alone. */
+    ck_assert_int_eq(take(a, 6, KLP_CLASS_CONTROL, true, "be", &item), 0);
+    ck_assert_int_eq(take(a, KLP_FRAME_PING, KLP_CLASS_CONTROL, false, "12345678", &slice), 1);
+    kept = klp_assembly_keep(a, &slice);
+    ck_assert(kept != slice.payload.data && memcmp(kept, "12345678", 8) == 0);
+    klp_assembly_release(a, &slice);
+    free(kept);
+    ck_assert_int_eq(take(a, 6, KLP_CLASS_CONTROL, false, "gun", &item), 1);
+    ck_assert(kos_bytes_eq(item.payload, s("begun")));
+    klp_assembly_free(a);
+}
+END_TEST
+
 START_TEST(assembly_limits)
 {
     static uint8_t piece[1000];
@@ -241,5 +270,5 @@ START_TEST(batch_item)
 }
 END_TEST
 
-TESTS("klp/frame", put_and_next, put_refuses, next_refuses, next_on_noise, interleaving, assembly_limits,
+TESTS("klp/frame", put_and_next, put_refuses, next_refuses, next_on_noise, interleaving, keeping, assembly_limits,
       message_item, batch_item)
