@@ -30,6 +30,26 @@ CLEANFILES += tests/bench/cell tests/bench/cell.json
 tests_bench_load_la_SOURCES = tests/bench/load.c tests/bench/load_send.c tests/bench/load.h tests/bench/latency.h
 tests_bench_load_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 tests_bench_load_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/tests/bench
+# Peers: none of them signs each message. Built where their library is there; the report says which are missing.
+EXTRA_PROGRAMS += tests/bench/baseline tests/bench/idle tests/bench/peers/nats tests/bench/peers/zmq tests/bench/peers/tox
+tests_bench_baseline_SOURCES = tests/bench/baseline.c tests/bench/latency.h
+tests_bench_baseline_CPPFLAGS = -D_GNU_SOURCE= $(SODIUM_CFLAGS)
+tests_bench_baseline_LDADD = $(SODIUM_LIBS)
+tests_bench_idle_SOURCES = tests/bench/idle.c
+tests_bench_idle_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
+tests_bench_idle_LDADD = sdk/klp/libklpall.la $(SODIUM_LIBS)
+tests_bench_peers_nats_SOURCES = tests/bench/peers/nats.c tests/bench/peers/peer.c tests/bench/peers/peer.h tests/bench/latency.h
+tests_bench_peers_nats_CPPFLAGS = -D_GNU_SOURCE=
+tests_bench_peers_nats_LDADD = -lnats -lpthread
+tests_bench_peers_zmq_SOURCES = tests/bench/peers/zmq.c tests/bench/peers/peer.c tests/bench/peers/peer.h tests/bench/latency.h
+tests_bench_peers_zmq_CPPFLAGS = -D_GNU_SOURCE=
+tests_bench_peers_zmq_LDADD = -lzmq
+tests_bench_peers_tox_SOURCES = tests/bench/peers/tox.c tests/bench/peers/peer.c tests/bench/peers/peer.h tests/bench/latency.h
+tests_bench_peers_tox_CPPFLAGS = -D_GNU_SOURCE=
+tests_bench_peers_tox_LDADD = -ltoxcore
+BENCH_PROGRAMS = tests/bench/baseline$(EXEEXT) tests/bench/idle$(EXEEXT)
+BENCH_PEERS = tests/bench/peers/nats$(EXEEXT) tests/bench/peers/zmq$(EXEEXT) tests/bench/peers/tox$(EXEEXT)
+CLEANFILES += $(BENCH_PROGRAMS) $(BENCH_PEERS)
 EXTRA_DIST += tests/bench/bench.py tests/bench/kosd.py tests/bench/load.py tests/bench/flame.py
 BENCH = PYTHONDONTWRITEBYTECODE=1 python3 $(srcdir)/tests/bench/bench.py --stage tests/bench/stage --load tests/bench/.libs/load.so --out tests/bench
 # What is measured is what make install lays down, in a directory of its own.

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What nothing that signs, sends and stores can be faster than, on one core of this machine, in the run in which kos is
+ * measured. Each prints a line of JSON.
+ *
+ *   baseline crypto SECONDS                     Ed25519 signatures and verifications of libsodium, a second
+ *   baseline tcp SECONDS BYTES                  a round trip between two processes over a bare TCP connection
+ *   baseline log SECONDS FILE BYTES GROUP       records appended to a preallocated file, one fdatasync a group
+ */
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "latency.h"
+
+enum { LOG_BYTES = 64 << 20, SIGNED_BYTES = 42 /* klp-msg/1, zero, SHA-256 */ };
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void need(int ok, const char *what)
+{
+    if (!ok) {
+        perror(what);
+        exit(1);
+    }
+}
+
+static void crypto(double seconds)
+{
+    uint8_t public[crypto_sign_PUBLICKEYBYTES], secret[crypto_sign_SECRETKEYBYTES], signature[crypto_sign_BYTES],
+        data[SIGNED_BYTES] = "klp-msg/1";
+    uint64_t half_ns = (uint64_t)(seconds * 5e8), start, count[2] = { 0, 0 }, took[2];
+    need(sodium_init() >= 0, "libsodium");
+    crypto_sign_keypair(public, secret);
+    for (start = now_ns(); (took[0] = now_ns() - start) < half_ns; count[0]++)
+        crypto_sign_detached(signature, NULL, data, sizeof data, secret);
+    for (start = now_ns(); (took[1] = now_ns() - start) < half_ns; count[1]++)
+        need(crypto_sign_verify_detached(signature, data, sizeof data, public) == 0, "verify");
+    printf("{\"sign\":%.0f,\"verify\":%.0f}\n", (double)count[0] * 1e9 / (double)took[0],
+           (double)count[1] * 1e9 / (double)took[1]);
+}
+
+static void whole(int fd, uint8_t *data, size_t len, int writing)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = writing ? write(fd, data + at, len - at) : read(fd, data + at, len - at);
+        need(n > 0, "connection");
+        at += (size_t)n;
+    }
+}
+
+static int nodelay(int fd)
+{
+    int yes = 1;
+    need(fd >= 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes) == 0, "socket");
+    return fd;
+}
+
+static void tcp(double seconds, size_t bytes)
+{
+    static struct latency latency;
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    uint8_t *data = calloc(1, bytes);
+    int listening = socket(AF_INET, SOCK_STREAM, 0);
+    need(data && bind(listening, (struct sockaddr *)&address, len) == 0 && listen(listening, 1) == 0 &&
+             getsockname(listening, (struct sockaddr *)&address, &len) == 0, "listen");
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        int fd = nodelay(accept(listening, NULL, NULL));
+        for (;;) {
+            whole(fd, data, bytes, 0);
+            whole(fd, data, bytes, 1);
+        }
+    }
+    int fd = nodelay(socket(AF_INET, SOCK_STREAM, 0));
+    need(connect(fd, (struct sockaddr *)&address, sizeof address) == 0, "connect");
+    for (uint64_t start = now_ns(), at = start; at - start < (uint64_t)(seconds * 1e9);) {
+        whole(fd, data, bytes, 1);
+        whole(fd, data, bytes, 0);
+        uint64_t after = now_ns();
+        latency_add(&latency, after - at);
+        at = after;
+    }
+    kill(child, SIGKILL);
+    printf("{\"p50_ns\":%llu,\"p99_ns\":%llu,\"count\":%llu}\n", (unsigned long long)latency_at(&latency, 0.5),
+           (unsigned long long)latency_at(&latency, 0.99), (unsigned long long)latency.count);
+}
+
+/* Written once before it is measured: then an fdatasync has data to write and no sizes or extents. */
+static int preallocated(const char *path)
+{
+    static const uint8_t zeros[1 << 20];
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    need(fd >= 0 && posix_fallocate(fd, 0, LOG_BYTES) == 0, path);
+    for (off_t at = 0; at < LOG_BYTES; at += (off_t)sizeof zeros)
+        need(pwrite(fd, zeros, sizeof zeros, at) == (ssize_t)sizeof zeros, path);
+    need(fsync(fd) == 0, path);
+    return fd;
+}
+
+static void logging(double seconds, const char *path, size_t bytes, size_t group)
+{
+    uint8_t *data = malloc(bytes * group);
+    int fd = preallocated(path);
+    uint64_t records = 0, start = now_ns(), took;
+    off_t at = 0;
+    need(data != NULL, "memory");
+    for (; (took = now_ns() - start) < (uint64_t)(seconds * 1e9); records += group) {
+        memset(data, (int)records, bytes * group);
+        if (at + (off_t)(bytes * group) > LOG_BYTES)
+            at = 0;
+        need(pwrite(fd, data, bytes * group, at) == (ssize_t)(bytes * group) && fdatasync(fd) == 0, path);
+        at += (off_t)(bytes * group);
+    }
+    printf("{\"rate\":%.1f,\"syncs\":%.1f}\n", (double)records * 1e9 / (double)took,
+           (double)(records / group) * 1e9 / (double)took);
+    free(data);
+    close(fd);
+    unlink(path);
+}
+
+int main(int argc, char **argv)
+{
+    double seconds = argc > 2 ? strtod(argv[2], NULL) : 0;
+    if (argc == 3 && strcmp(argv[1], "crypto") == 0)
+        crypto(seconds);
+    else if (argc == 4 && strcmp(argv[1], "tcp") == 0)
+        tcp(seconds, strtoul(argv[3], NULL, 10));
+    else if (argc == 6 && strcmp(argv[1], "log") == 0)
+        logging(seconds, argv[3], strtoul(argv[4], NULL, 10), strtoul(argv[5], NULL, 10));
+    else
+        return fprintf(stderr, "usage: baseline crypto SECONDS | tcp SECONDS BYTES | log SECONDS FILE BYTES GROUP\n"), 2;
+    return 0;
+}
