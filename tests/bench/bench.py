@@ -6,10 +6,14 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 
 import flame
+import groups
 import kosd
 import load
+from figure import Report
+from peers import Peers
 
 
 def print_rounds(name, rounds, text):
@@ -61,15 +65,55 @@ def profile(options):
     return tables
 
 
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
+    return f"{os.cpu_count()} cores of {model}, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f} at the start"
+
+
+def everything(options):
+    if options.quick:
+        options.seconds, options.rounds = min(options.seconds, 1), 1
+    begun = time.monotonic()
+    command = "make bench" + (" QUICK=1" if options.quick else "")
+    report = Report(options.out, command, [
+        f"{time.strftime('%Y-%m-%d %H:%M')}, {machine()}; kos built with `{options.cflags}`.",
+        f"Written by `{command}`: medians of {options.rounds} rounds in which all systems took their turns, each for {options.seconds:g} s, on loopback, nothing pinned. "
+        "kos is the release kosd as `make install` lays it down, with its default policy and the tcp plugin, plugins in kosd unless a figure says otherwise; "
+        f"messages of {load.BYTES} bytes of payload that expire after 10 s. `report.json` has the same figures."])
+    peers = Peers(options.programs, report)
+    run = groups.Run(options, report, peers)
+    try:
+        for name, group in groups.GROUPS.items():
+            if options.only and name not in options.only.replace(",", " ").split():
+                continue
+            try:
+                group(run)
+            except (kosd.Failed, OSError, subprocess.SubprocessError) as error:
+                report.without(name, str(error))
+        if not options.quick and (not options.only or "profile" in options.only):
+            report.profiles = profile(options)
+    finally:
+        run.close()
+        peers.close()
+    report.write()
+    print(f"{report.path('report.json')} and report.md written in {time.monotonic() - begun:.0f} s")
+
+
 def main():
     sys.setrecursionlimit(10000)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("load", "profile"))
+    parser.add_argument("what", choices=("all", "load", "profile"))
     parser.add_argument("--stage", required=True, help="where make install DESTDIR put kos")
     parser.add_argument("--load", required=True, help="the load's module")
+    parser.add_argument("--programs", help="where baseline, idle and the peers are")
+    parser.add_argument("--cflags", default="unknown flags")
+    parser.add_argument("--quick", action="store_true", help="one round, a second each")
+    parser.add_argument("--only", default="", help="groups of figures: " + " ".join([*groups.GROUPS, "profile"]))
+    parser.add_argument("--ask-window", type=int, default=1024, help="requests that may be under way")
     parser.add_argument("--out", default=".", help="where results go")
     parser.add_argument("--state", help="where instances live (a tmpfs: without the cost of a disk)")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--window", type=int, default=2048, help="messages that may be under way")
     parser.add_argument("--per-tx", type=int, default=64, help="messages sent in one transaction")
@@ -78,7 +122,7 @@ def main():
     parser.add_argument("--cells", action="store_true", help="profile with every plugin in a cell")
     options = parser.parse_args()
     try:
-        {"load": quick_load, "profile": profile}[options.what](options)
+        {"all": everything, "load": quick_load, "profile": profile}[options.what](options)
     except kosd.Failed as error:
         sys.exit(f"bench: {error}")
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kosd under measurement: as `make install` lays it down, on instances of their own, driven over its control socket."""
+import contextlib
 import json
 import os
 import shutil
@@ -85,9 +86,9 @@ class Control:
 class Node:
     """An instance with the shipped policy, the load wired in a file of its own, and its kosd."""
 
-    def __init__(self, stage, name, isolate=False, gather=True, conf=(), policy=None, wrap=(), load=True, state=None):
+    def __init__(self, stage, name, isolate=False, gather=True, conf=(), policy=None, wrap=(), load=True, expires="10s"):
         self.stage, self.name, self.label = stage, name, name.split(".")[0]
-        self.dir = os.path.join(state or stage.dir, self.label)
+        self.dir = os.path.join(stage.dir, self.label)
         self.wrap = list(wrap)
         self.process = self.pid = None
         self.log = os.path.join(stage.dir, self.label + ".log")
@@ -104,7 +105,7 @@ class Node:
                 file.write(text.replace("isolate = false", "isolate = true"))
         if load:
             self.policy("bench", 'name = "bench";\nplugins = { load = { module = "%s"; isolate = %s; rights = [ "send" ];\n'
-                        "  settings = { gather = %s; }; }; };\n" % (stage.load, str(isolate).lower(), str(gather).lower()))
+                        "  settings = { gather = %s; expires = \"%s\"; }; }; };\n" % (stage.load, str(isolate).lower(), str(gather).lower(), expires))
         if policy:
             self.policy("more", policy)
         self.id = self.json("id")["id"]
@@ -117,7 +118,7 @@ class Node:
         with open(os.path.join(self.dir, "policy.d", name + ".klp-policy"), "w", encoding="utf-8") as file:
             file.write(text)
 
-    def start(self):
+    def start(self, settle=True):
         path = os.path.join(self.stage.dir, self.label + ".notify")
         if os.path.exists(path):
             os.unlink(path)
@@ -135,8 +136,10 @@ class Node:
                 except socket.timeout:
                     if self.process.poll() is not None or time.monotonic() > end:
                         raise Failed(f"{self.name} did not start: {self.tail()}") from None
-        self.control = Control(os.path.join(self.dir, "kosd.sock"))
-        self.pid = self.status()["pid"]
+        self.pid = self.process.pid
+        if settle:
+            self.control = Control(os.path.join(self.dir, "kosd.sock"))
+            self.pid = self.status()["pid"]
         return self
 
     def stop(self):
@@ -184,29 +187,41 @@ class Node:
 
     def cpu(self):
         """Processor seconds of kosd and what it started, so far."""
+        return sum(processor_seconds(pid) for pid in self.pids())
+
+    def memory(self):
+        """Bytes of memory of kosd, with what its spawner and its cells do not share."""
         total = 0
         for pid in self.pids():
-            try:
-                with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-                    fields = file.read().rsplit(")", 1)[1].split()
-                total += int(fields[11]) + int(fields[12])
-            except OSError:
-                pass
-        return total / os.sysconf("SC_CLK_TCK")
+            kinds = ("Rss:",) if pid == self.pid else ("Private_Clean:", "Private_Dirty:")
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+                total += sum(1024 * int(line.split()[1]) for line in file if line.startswith(kinds))
+        return total
 
     def pids(self):
-        """kosd, its spawner, its cells."""
-        found, queue = [], [self.process.pid]
-        while queue:
-            pid = queue.pop()
-            found.append(pid)
-            try:
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    with open(f"/proc/{pid}/task/{task}/children", encoding="utf-8") as file:
-                        queue += [int(child) for child in file.read().split()]
-            except OSError:
-                pass
-        return found
+        return processes(self.process.pid)
+
+
+def processes(root):
+    """A process and all that descend from it."""
+    found, queue = [], [root]
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/children", encoding="utf-8") as file:
+                    queue += [int(child) for child in file.read().split()]
+    return found
+
+
+def processor_seconds(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0
 
 
 def free_port():
@@ -218,7 +233,11 @@ def free_port():
 def pair(stage, wraps=None, **more):
     """Two connected nodes that trust each other: receiver, sender. `wraps`: by label, the command that starts kosd."""
     receiver, sender = (stage.node(label + ".bench", wrap=(wraps or {}).get(label, ()), **more).start() for label in ("receiver", "sender"))
+    acquaint(receiver, sender)
+    return receiver, sender
+
+
+def acquaint(receiver, sender):
     sender.ctl("connect", f"peer://127.0.0.1:{receiver.port}")
     receiver.ctl("trust", sender.address)
     sender.ctl("trust", receiver.address)
-    return receiver, sender

@@ -158,8 +158,9 @@ static const struct kos_control control = {
     .description = "# The load of the benchmarks\n"
                    "interface org.kos.bench\n\n"
                    "# Sends until `seconds` have passed, `count` are sent, or the caller hangs up; answers when all of it\n"
-                   "# is committed and, with ask, answered. rate 0: as fast as it goes.\n"
-                   "method Send(target: string, ask: bool, bytes: int, seconds: float, count: int, rate: float, window: int, per_tx: int) -> (load: object)\n"
+                   "# is at its target (ask: answered; commit: on this node's disk). rate 0: as fast as it goes.\n"
+                   "method Send(target: string, ask: bool, commit: bool, bytes: int, seconds: float, count: int, rate: float, window: int,\n"
+                   "  per_tx: int) -> (load: object)\n"
                    "method Counters() -> (load: object)\n"
                    "# Forgets the latencies so far\n"
                    "method Reset() -> ()\n",

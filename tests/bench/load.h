@@ -15,7 +15,7 @@ enum { SETTLE_MAX = 512, BYTES_MIN = 64, BYTES_MAX = 65536, OP_BITS = 2, OP_MASK
 
 /* One Send: what is asked for, and how far it is. */
 struct sending {
-    bool on, ask, ending, transient;
+    bool on, ask, commit, ending, transient;
     uint64_t call;
     char target[512];
     uint64_t bytes, count, window, per_tx;

@@ -101,10 +101,11 @@ static void send_one(struct load *load, uint64_t tx)
     s->sent++;
 }
 
-/* What is on its way: not yet answered, or not yet at the target. */
+/* What is on its way: not yet answered, not yet at the target, or, with `commit`, not yet on this node's disk. */
 static uint64_t under_way(const struct sending *s)
 {
-    return s->sent - s->refused - (s->ask ? s->answered : s->delivered);
+    uint64_t through = s->ask ? s->answered : s->commit ? s->committed : s->delivered;
+    return s->sent > s->refused + through ? s->sent - s->refused - through : 0;
 }
 
 static uint64_t due(struct load *load)
@@ -189,9 +190,9 @@ void load_outcome(struct load *load, int32_t status)
         return;
     if (status >= 0)
         s->delivered++;
-    else
+    else if (!s->commit)
         s->refused++;
-    if (!s->ask)
+    if (!s->ask && !s->commit)
         go(load);
 }
 
@@ -234,7 +235,7 @@ static void begin(struct load *load, uint64_t call, const char *json)
         load->control->reply(load->host, call, KOS_E_STATE, kos_bytes(NULL, 0), "another load is being sent", 0);
         return;
     }
-    *s = (struct sending){ .on = true, .call = call, .ask = number(json, "ask", 0) != 0,
+    *s = (struct sending){ .on = true, .call = call, .ask = number(json, "ask", 0) != 0, .commit = number(json, "commit", 0) != 0,
                            .transient = number(json, "transient", 0) != 0 };
     s->bytes = (uint64_t)number(json, "bytes", 512);
     s->count = count > 0 ? (uint64_t)count : UINT64_MAX;

@@ -47,25 +47,36 @@ tests_bench_peers_zmq_LDADD = -lzmq
 tests_bench_peers_tox_SOURCES = tests/bench/peers/tox.c tests/bench/peers/peer.c tests/bench/peers/peer.h tests/bench/latency.h
 tests_bench_peers_tox_CPPFLAGS = -D_GNU_SOURCE=
 tests_bench_peers_tox_LDADD = -ltoxcore
-BENCH_PROGRAMS = tests/bench/baseline$(EXEEXT) tests/bench/idle$(EXEEXT)
+BENCH_TOOLS = tests/bench/baseline$(EXEEXT) tests/bench/idle$(EXEEXT)
 BENCH_PEERS = tests/bench/peers/nats$(EXEEXT) tests/bench/peers/zmq$(EXEEXT) tests/bench/peers/tox$(EXEEXT)
-CLEANFILES += $(BENCH_PROGRAMS) $(BENCH_PEERS)
-EXTRA_DIST += tests/bench/bench.py tests/bench/kosd.py tests/bench/load.py tests/bench/flame.py
-BENCH = PYTHONDONTWRITEBYTECODE=1 python3 $(srcdir)/tests/bench/bench.py --stage tests/bench/stage --load tests/bench/.libs/load.so --out tests/bench
+CLEANFILES += $(BENCH_TOOLS) $(BENCH_PEERS)
+EXTRA_LTLIBRARIES += tests/bench/filler.la
+tests_bench_filler_la_SOURCES = tests/bench/filler.c
+tests_bench_filler_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+tests_bench_filler_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/tests/bench
+EXTRA_DIST += tests/bench/bench.py tests/bench/kosd.py tests/bench/load.py tests/bench/flame.py tests/bench/figure.py tests/bench/plot.py \
+  tests/bench/peers.py tests/bench/groups.py
+BENCH = PYTHONDONTWRITEBYTECODE=1 python3 $(srcdir)/tests/bench/bench.py --stage tests/bench/stage --load tests/bench/.libs/load.so --out tests/bench \
+  --programs tests/bench --cflags '$(CFLAGS)' $(LOAD)
 # What is measured is what make install lays down, in a directory of its own.
 bench-stage: all tests/bench/load.la
 	rm -rf tests/bench/stage
 	$(MAKE) $(AM_MAKEFLAGS) install DESTDIR='$(abs_builddir)/tests/bench/stage' >tests/bench/stage.log 2>&1 || { tail tests/bench/stage.log; exit 1; }
 # LOAD='--seconds 5 --window 1024': options of bench.py.
 bench-load: bench-stage
-	$(BENCH) $(LOAD) load
+	$(BENCH) load
 bench-profile: bench-stage
-	$(BENCH) $(LOAD) profile
+	$(BENCH) profile
+# All of it: QUICK=1 one short round; ONLY='one-way durable': those groups; report.json and report.md in tests/bench.
+# A peer whose library is not there is left out, and the report says so.
+bench: bench-stage tests/bench/filler.la $(BENCH_TOOLS)
+	-for peer in $(BENCH_PEERS); do $(MAKE) $(AM_MAKEFLAGS) $$peer; done
+	KOS_SRCDIR='$(abs_top_srcdir)' KOS_BUILDDIR='$(abs_top_builddir)' $(BENCH) $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') all
 clean-local: bench-clean
 bench-clean:
-	rm -rf tests/bench/stage tests/bench/stage.log
+	rm -rf tests/bench/stage tests/bench/stage.log tests/bench/report.json tests/bench/report.md tests/bench/plot-*.svg
 CLEANFILES += tests/bench/flame-receiver.svg tests/bench/flame-sender.svg
-.PHONY: bench-vector bench-cell bench-stage bench-load bench-profile bench-clean
+.PHONY: bench bench-vector bench-cell bench-stage bench-load bench-profile bench-clean
 
 EXTRA_PROGRAMS += tests/bench/carrier
 tests_bench_carrier_SOURCES = tests/bench/carrier.c tests/bench/carrier_node.c tests/bench/carrier_count.c tests/bench/carrier.h \

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures, in groups that can be taken alone (make bench ONLY=NAME). Systems take turns within each round."""
+import base64
+import json
+import os
+import random
+import subprocess
+import time
+
+import kosd
+import load
+from figure import Curve, Figure
+from kosd import Failed
+from peers import ASKS
+
+MEMORY = "/dev/shm"
+
+
+class Run:
+    """What all groups share: options, report, peers, and kosd pairs that are started once and wait between rounds."""
+
+    def __init__(self, options, report, peers):
+        self.options, self.report, self.peers, self.pairs, self.stages, self.known = options, report, peers, {}, [], {}
+
+    def stage(self, memory=False):
+        stage = kosd.Stage(self.options.stage, self.options.load, state=MEMORY if memory and os.path.isdir(MEMORY) else None)
+        self.stages.append(stage)
+        return stage
+
+    def pair(self, kind):
+        if kind not in self.pairs:
+            stage = self.stage(memory="memory" in kind)
+            self.pairs[kind] = kosd.pair(stage, isolate="cells" in kind)
+        return self.pairs[kind]
+
+    def baseline(self, *arguments):
+        done = subprocess.run([os.path.join(self.options.programs, "baseline"), *map(str, arguments)], capture_output=True, text=True,
+                              check=True, timeout=120)
+        return json.loads(done.stdout)
+
+    def close(self):
+        for stage in self.stages:
+            stage.close()
+
+
+def try_peer(run, name, what, **more):
+    """None, and said, when a peer fails."""
+    try:
+        return run.peers.run(name, what, run.options.seconds, **more)
+    except Failed as error:
+        run.report.without(f"{name}, {what}", str(error))
+        run.peers.programs.pop(name)
+        return None
+
+
+def one_way(run):
+    o = run.options
+    rate = Figure("messages one way, state on disk", "messages/s", "higher", "one way",
+                  "512 bytes each; signed, encrypted, policy-checked, on disk at both ends, handled; counted by the receiver's kosctl status. "
+                  "Peers: encrypted, not signed, not stored.",
+                  target={"NATS TLS nkeys": 1, "zmq CURVE": 1}, goal="as many signed and stored as others carry unsigned")
+    memory = Figure("messages one way, state in memory", "messages/s", "higher", "one way", "the same with the instances on a tmpfs, where an fdatasync costs nothing")
+    verified = Figure("messages verified, state on disk", "messages/s", "higher", "one way", "beside what one libsodium Ed25519 verification for each would allow a core",
+                      target={"one verification each": 20}, goal="20 times one verification each")
+    cpu = Figure("processor time of a message one way, all processes", "us", "lower", "one way", "user and system, sender, receiver and what stands between them; kos with its state on disk")
+    cells = Figure("messages one way, every plugin in a cell", "messages/s", "higher", "one way", "state on disk; tcp and the handlers each in a process of their own, under seccomp")
+    batch = Figure("messages a signature of the sender covers", "messages", "higher", "one way")
+    for _ in range(o.rounds):
+        got = load.one_way(*run.pair("disk"), seconds=o.seconds, window=o.window, per_tx=o.per_tx)
+        rate.add(got["rate"])
+        verified.add(got["verified"]).add(run.baseline("crypto", 0.5)["verify"], "one verification each")
+        cpu.add((got["cpu_receiver"] + got["cpu_sender"]) * 1e6 / got["rate"])
+        batch.add(got["batch"])
+        for name in list(run.peers.programs):
+            peer = try_peer(run, name, "one-way")
+            if peer:
+                rate.add(peer["rate"], name)
+                memory.add(peer["rate"], name)
+                cpu.add(peer["cpu_us"], name)
+        memory.add(load.one_way(*run.pair("memory"), seconds=o.seconds, window=o.window, per_tx=o.per_tx)["rate"])
+        cells.add(load.one_way(*run.pair("cells"), seconds=o.seconds, window=o.window, per_tx=o.per_tx)["rate"])
+    run.report.add(rate, memory, verified, cpu, cells, batch)
+
+
+def ask(run):
+    o = run.options
+    group = "request and reply"
+    many = {kind: Figure(f"requests and replies, {o.ask_window} under way, {text}", "requests/s", "higher", group,
+                         "each reply is a signed message of its own" if kind == "disk" else "")
+            for kind, text in (("disk", "state on disk"), ("memory", "state in memory"))}
+    for _ in range(o.rounds):
+        for kind, figure in many.items():
+            figure.add(load.ask(*run.pair(kind), seconds=o.seconds, window=o.ask_window)["rate"])
+        for name in list(run.peers.programs):
+            peer = try_peer(run, name, "ask", window=ASKS.get(name, o.ask_window))
+            if peer:
+                many["disk"].add(peer["rate"], name)
+                many["memory"].add(peer["rate"], name)
+    run.report.add(*many.values())
+    latency(run, group, "alone", lambda name, kind: {"window": 1})
+    # At half of what each carried a moment ago.
+    latency(run, group, "at half load", lambda name, kind: {"window": 100000, "rate": (many[kind].value if name == "kos" else many[kind].peer(name)) / 2})
+
+
+def latency(run, group, how, load_of):
+    o = run.options
+    figures = {(kind, part): Figure(f"request and reply {how}, {part}, state {'on disk' if kind == 'disk' else 'in memory'}", "us", "lower", group)
+               for kind in ("disk", "memory") for part in ("p50", "p99")}
+    if how == "alone":
+        name = "2 signatures, 2 verifications, a TCP round trip"
+        best = figures["memory", "p50"]
+        best.target, best.goal = {name: 1.5}, "within 1.5 times what it is made of (no disk in it)"
+        best.text = "the sum is measured in the same run: libsodium, and 512 bytes to and fro over bare TCP"
+        figures["disk", "p50"].text = "the same sum, though each message is made durable at both ends before it goes on"
+    for _ in range(o.rounds):
+        for kind in ("disk", "memory"):
+            got = load.ask(*run.pair(kind), seconds=o.seconds, **load_of("kos", kind))["latency"]
+            for part in ("p50", "p99"):
+                figures[kind, part].add(got[part + "_ns"] / 1e3)
+        if how == "alone":
+            crypto, tcp = run.baseline("crypto", 0.5), run.baseline("tcp", 0.5, load.BYTES)
+            for kind in ("disk", "memory"):
+                figures[kind, "p50"].add(2e6 / crypto["sign"] + 2e6 / crypto["verify"] + tcp["p50_ns"] / 1e3, name)
+        for peer_name in list(run.peers.programs):
+            got = try_peer(run, peer_name, "ask", **load_of(peer_name, "disk"))
+            for kind, part in figures:
+                if got:
+                    figures[kind, part].add(got["latency"][part + "_ns"] / 1e3, peer_name)
+    run.report.add(*figures.values())
+
+
+def durable(run):
+    """Messages made durable at the sender while the receiver is away, beside records of their size in a bare log."""
+    o = run.options
+    figures = {n: Figure(f"durable messages, {n} at a time", "messages/s", "higher", "durable",
+                         "taken into the outbox of one kosd, fdatasync counted; the bare log appends records of the same size to a "
+                         "preallocated file, as many to each fdatasync", target={"bare preallocated log": 0.7}, goal="0.7 of a bare preallocated log")
+               for n in (1, 64, 1024)}
+    syncs = Figure("fdatasyncs of kosd, 1 message at a time", "syncs/s", "higher", "durable")
+    for _ in range(o.rounds):
+        stage = run.stage()
+        receiver, sender = kosd.pair(stage)
+        receiver.stop()
+        for n, figure in figures.items():
+            before = sender.status()
+            sending = sender.sending(target=receiver.address, commit=True, seconds=o.seconds, count=40000, window=n, per_tx=max(1, n // 16), bytes=load.BYTES)
+            done = sending.read()["load"]
+            after = sender.status()
+            if done["why"]:
+                raise Failed(done["why"])
+            waiting = after["outbox"]
+            size = max(load.BYTES, waiting["bytes"] // max(1, waiting["messages"]))
+            figure.add(done["committed"] / (done["elapsed_ns"] / 1e9))
+            if n == 1:
+                syncs.add((after["store"]["syncs"] - before["store"]["syncs"]) / (done["elapsed_ns"] / 1e9))
+            bare = run.baseline("log", o.seconds / 2, os.path.join(stage.dir, "bare.log"), size, n)
+            figure.add(bare["rate"], "bare preallocated log")
+        stage.close()
+    run.report.add(*figures.values(), syncs)
+
+
+def idle_peers(run):
+    o = run.options
+    counts = (1, 100, 1000) if o.quick else (1, 100, 1000, 10000)
+    memory = Curve("memory of kosd by idle peers", "peers with a session", "MiB", "idle peers",
+                   "Genuine sessions, each under an identity of its own, from four other processes; kosd with the private pages of its spawner, without the kernel's buffers.")
+    each = Figure(f"memory of an idle peer, of {counts[-1]:,}", "KiB", "lower", "idle peers")
+    whole = Figure(f"memory of kosd with {counts[-1]:,} idle peers", "MiB", "lower", "idle peers", target={"1 GiB": 1}, goal="10,000 idle peers in under 1 GiB") \
+        if counts[-1] == 10000 else None
+    handshakes = Figure("sessions opened, XX", "sessions/s", "higher", "idle peers", "by four processes at once; their own work shares the processors")
+    rates = Curve("what an idle peer costs a message", "peers with a session", "us of the receiver's processor", "idle peers")
+    stage = run.stage()
+    receiver, sender = kosd.pair(stage)
+    time.sleep(0.5)
+    at_rest = receiver.memory()
+    memory.add("kosd", 0, at_rest / 2**20)
+    guests = [subprocess.Popen([os.path.join(o.programs, "idle"), "127.0.0.1", str(receiver.port), f"127.0.0.{10 + i}"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for i in range(4)]
+    measured = []
+    try:
+        for count in counts:
+            begun = time.monotonic()
+            asked = guests[:1] if count == 1 else guests
+            for guest in asked:
+                guest.stdin.write(f"{count // len(asked)}\n")
+                guest.stdin.flush()
+            for guest in asked:
+                if guest.stdout.readline().split() != ["up", str(count // len(asked)), "0"]:
+                    raise Failed(f"{count} idle peers: a session was lost or never opened: {receiver.tail()[-300:]}")
+            took = time.monotonic() - begun
+            time.sleep(0.5)
+            measured.append((count, receiver.memory()))
+            memory.add("kosd", count, measured[-1][1] / 2**20)
+            if count != 1:
+                got = load.one_way(receiver, sender, seconds=o.seconds, warm=0.5, window=o.window, per_tx=o.per_tx)
+                rates.add("kosd", count, got["cpu_receiver"] * 1e6 / got["rate"])
+        if receiver.status()["sessions"] != counts[-1] + 1:
+            raise Failed(f"{receiver.status()['sessions']} sessions are left of {counts[-1] + 1}")
+    finally:
+        for guest in guests:
+            guest.kill()
+            guest.wait()
+    handshakes.add((counts[-1] - counts[-2]) / took)
+    each.add((measured[-1][1] - at_rest) / 1024 / counts[-1])
+    stage.close()
+    run.report.add(each, *([whole.add(measured[-1][1] / 2**20).add(1024, "1 GiB")] if whole else []), handshakes)
+    run.report.curve(memory)
+    run.report.curve(rates)
+
+
+def start(run):
+    figure = Figure("start-up time, default policy", "ms", "lower", "start", "from exec to the notification that it is ready, with the shipped plugins and the load")
+    resting = Figure("memory of a kosd at rest", "MiB", "lower", "start", "resident pages of kosd and private ones of its spawner")
+    stage = run.stage()
+    node = stage.node("start.bench")
+    for _ in range(3 if run.options.quick else 10):
+        begun = time.monotonic()
+        node.start(settle=False)
+        figure.add((time.monotonic() - begun) * 1000)
+        resting.add(node.memory() / 2**20)
+        node.stop()
+    stage.close()
+    run.report.add(figure, resting)
+
+
+def cost(run, stage_of, counts, curve, starts):
+    """Processor time of a message at the receiver, and start-up time, as something grows."""
+    o = run.options
+    for count in counts:
+        stage = run.stage()
+        try:
+            receiver, sender = stage_of(stage, count)
+            begun = time.monotonic()
+            receiver.start()
+            starts.add("kosd", count, (time.monotonic() - begun) * 1000)
+            sender.start()
+            kosd.acquaint(receiver, sender)
+            runs = [load.one_way(receiver, sender, seconds=o.seconds, warm=0.5, window=o.window, per_tx=o.per_tx) for _ in range(1 if o.quick else 2)]
+            best = min(runs, key=lambda got: got["cpu_receiver"] / got["rate"])
+            curve.add("kosd", count, best["cpu_receiver"] * 1e6 / best["rate"])
+        finally:
+            stage.close()
+    run.report.curve(curve)
+    run.report.curve(starts)
+
+
+def handlers(run):
+    module = os.path.join(os.path.dirname(run.options.load), "filler.so")
+
+    def stage_of(stage, count):
+        with open(module, "rb") as file:
+            original = file.read()
+        wiring = []
+        for i in range(count):
+            copy = os.path.join(stage.dir, f"filler_{i:03}.so")
+            with open(copy, "wb") as file:
+                file.write(original.replace(b"filler_000", b"filler_%03d" % i).replace(b"FILLER_000", b"FILLER_%03d" % i))
+            wiring.append('filler_%03d = { module = "%s"; isolate = false; };' % (i, copy))
+        policy = 'name = "more";\nplugins = { %s };\n' % "\n".join(wiring)
+        return stage.node("receiver.bench", policy=policy), stage.node("sender.bench")
+    counts = (0, 16) if run.options.quick else (0, 8, 32, 128)
+    cost(run, stage_of, counts, Curve("what one more handler costs a message", "handlers in kosd", "us of the receiver's processor", "handlers"),
+         Curve("what one more handler costs a start", "handlers in kosd", "ms", "handlers"))
+
+
+def some_id(generator):
+    return base64.b32encode(generator.randbytes(16)).decode().lower().rstrip("=")
+
+
+def rules(run):
+    def stage_of(stage, count):
+        generator = random.Random(7)
+        receiver = stage.node("receiver.bench")
+        for i in range(0, count, 1000):
+            wanted = [f'{{ peer = "klp://node.{some_id(generator)}"; type = "BENCH_LOAD"; messages_per_minute = 600; }}' for _ in range(min(1000, count - i))]
+            receiver.policy(f"rules{i}", f'name = "rules{i}";\nlimits = ( {", ".join(wanted)} );\n')
+        return receiver, stage.node("sender.bench")
+    counts = (0, 1000) if run.options.quick else (0, 10, 100, 1000, 4000)
+    cost(run, stage_of, counts, Curve("what one more policy rule costs a message", "limits for other peers", "us of the receiver's processor", "rules"),
+         Curve("what one more policy rule costs a start", "limits for other peers", "ms", "rules"))
+
+
+def streams(run):
+    run.report.without("bulk streams of 1 GiB (kos.stream/1) beside small messages", "this kosd gives no plugin kos.stream/1, so there is nothing to measure")
+
+
+GROUPS = {"one-way": one_way, "request-and-reply": ask, "durable": durable, "idle-peers": idle_peers, "start": start, "handlers": handlers, "rules": rules,
+          "streams": streams}
