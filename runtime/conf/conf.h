@@ -70,4 +70,8 @@ int32_t kos_conf_values(const struct kos_conf_node *group, const char *where, co
                         struct kos_conf **ret_conf, struct kos_error *ret_error);
 void kos_conf_values_free(struct kos_conf *conf);
 
+/* Whether others can change what lies at the path, or put something else there: KOS_E_PERMISSION, with the chmod that
+ * mends it. What does not exist or cannot be looked at is left to who opens it. */
+int32_t kos_conf_guard(struct kos_env *env, const char *path, struct kos_error *ret_error);
+
 #endif

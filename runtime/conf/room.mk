@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 libkos_la_SOURCES += runtime/conf/conf.h runtime/conf/doc.c runtime/conf/scan.h runtime/conf/scan.c runtime/conf/units.c \
-  runtime/conf/check.h runtime/conf/check.c runtime/conf/bind.c runtime/conf/values.c
+  runtime/conf/check.h runtime/conf/check.c runtime/conf/bind.c runtime/conf/values.c runtime/conf/guard.c
 
 if HAVE_CHECK
 check_PROGRAMS += runtime/conf/conf_test runtime/conf/bind_test

@@ -56,6 +56,7 @@ struct kos_file_stat {
     int32_t type;      /* enum kos_file_type */
     uint32_t mode;     /* permission bits, & 07777 */
     bool ours;         /* owned by this process's user or root */
+    bool foreign;      /* what is there, a link followed, others can change: it is not ours, or they may write it */
     uint64_t size;
 };
 enum kos_file_type { KOS_FILE_REGULAR = 1, KOS_FILE_DIRECTORY = 2, KOS_FILE_LINK = 3, KOS_FILE_OTHER = 4 };

@@ -174,6 +174,16 @@ static int32_t dir_sync(struct kos_env *env, const char *path)
     return rc;
 }
 
+/* A group that is our own is the operator's choice; in a sticky directory nobody replaces what is another's. */
+static bool foreign(const char *path, struct stat st)
+{
+    if (S_ISLNK(st.st_mode) && stat(path, &st) < 0)
+        return false;
+    bool sticky = S_ISDIR(st.st_mode) && st.st_mode & S_ISVTX;
+    bool group = st.st_mode & S_IWGRP && st.st_gid != getegid() && st.st_gid != 0;
+    return (st.st_uid != geteuid() && st.st_uid != 0) || ((st.st_mode & S_IWOTH || group) && !sticky);
+}
+
 static int32_t file_stat(struct kos_env *env, const char *path, struct kos_file_stat *ret_stat)
 {
     (void)env;
@@ -183,6 +193,7 @@ static int32_t file_stat(struct kos_env *env, const char *path, struct kos_file_
     ret_stat->type = S_ISREG(st.st_mode) ? KOS_FILE_REGULAR : S_ISDIR(st.st_mode) ? KOS_FILE_DIRECTORY : S_ISLNK(st.st_mode) ? KOS_FILE_LINK : KOS_FILE_OTHER;
     ret_stat->mode = st.st_mode & 07777;
     ret_stat->ours = st.st_uid == geteuid() || st.st_uid == 0;
+    ret_stat->foreign = foreign(path, st);
     ret_stat->size = (uint64_t)st.st_size;
     return KOS_OK;
 }

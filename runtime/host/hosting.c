@@ -250,7 +250,9 @@ static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *
     if (strlen(section->name) > KOS_MANIFEST_NAME)
         return kos_fail(ret_error, KOS_E_POLICY, "%s: the name of plugin %s is longer than %d characters",
                         hosted->place, hosted->name, KOS_MANIFEST_NAME);
-    int32_t rc = kos_plugin_describe(hosting->cell_program, hosted->path, &description, &why);
+    int32_t rc = kos_conf_guard(hosting->env, hosted->path, &why);
+    if (rc == KOS_OK)
+        rc = kos_plugin_describe(hosting->cell_program, hosted->path, &description, &why);
     if (rc < 0)
         return kos_fail(ret_error, rc, "%s: plugin %s: %s", hosted->place, hosted->name, why.text);
     rc = kos_hosted_examine(hosted, section, description, ret_error);

@@ -72,8 +72,10 @@ static void described(struct kos_work *work)
         return;
     }
     int32_t rc = reload->description
-        ? kos_hosted_examine(candidate, reload->section, reload->description, &error)
+        ? kos_conf_guard(hosted->hosting->env, candidate->path, &error)
         : kos_fail(&error, reload->error.code, "%s: plugin %s: %s", candidate->place, hosted->name, reload->error.text);
+    if (rc >= 0)
+        rc = kos_hosted_examine(candidate, reload->section, reload->description, &error);
     if (rc >= 0)
         rc = check_wiring(hosted, candidate, &error);
     if (rc < 0) {

@@ -87,6 +87,10 @@ static int32_t prepare(struct program *program, struct kos_env *env, struct kos_
     if (r == KOS_OK)
         r = kos_settings_load(env, &program->instance, &program->settings, ret_error);
     if (r == KOS_OK)
+        r = kos_conf_guard(env, program->instance.conf, ret_error);
+    if (r == KOS_OK)
+        r = kos_conf_guard(env, program->instance.state_dir, ret_error);
+    if (r == KOS_OK)
         r = kos_keys_encrypted(env, program->instance.keys_dir, &encrypted, ret_error);
     if (r == KOS_OK && encrypted) {
         const char *file = program->passphrase_file ? program->passphrase_file : program->settings.passphrase_file;

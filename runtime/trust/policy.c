@@ -127,6 +127,10 @@ int32_t kos_policy_load(struct kos_env *env, const char *dir, struct kos_policy 
         rc = kos_fail(ret_error, KOS_E_POLICY, "%s holds %zu manifests; at most %d are read", dir, list.count,
                       KOS_POLICY_FILES_MAX);
     if (rc == KOS_OK)
+        rc = kos_conf_guard(env, dir, ret_error);
+    for (size_t i = 0; i < list.count && rc == KOS_OK; i++)
+        rc = kos_conf_guard(env, list.paths[i], ret_error);
+    if (rc == KOS_OK)
         rc = load_all(env, &list, ret_policy, ret_error);
     for (size_t i = 0; i < held; i++)
         free(list.paths[i]);

@@ -150,16 +150,15 @@ MESSAGES = {"message", "batch", "nesting", "compact-bomb"}
 # ---- the handshake ----
 
 def test_downgrade_of_the_handshake(case):
-    world = World(case)
+    world = World(case, ("half_open_per_source", "64"))
     peer = world.static()
     world.grown()
     forms = [dict(preface="4b4c502f3001"), dict(preface="4b4c502f3201"), dict(preface="4b4c502f3101", prologue="4b4c502f3001")]
     forms += [dict(preface=f"4b4c502f31{pattern:02x}") for pattern in (0, 3, 4, 5, 15, 0x81, 255)]  # NN, NK, NX, N: who proves less
     forms += [dict(preface=XX, prologue=IK), dict(preface=IK, prologue=XX, ik=1, peer=peer), dict(preface=XX, ik=1, peer=peer), dict(preface=IK)]
     forms += [dict(name=f"Noise_{name}") for name in ("XX_25519_ChaChaPoly_SHA256", "NN_25519_AESGCM_SHA256", "XX_25519_AESGCM_SHA512", "XXfallback_25519_AESGCM")]
-    for form in forms:
-        evil = world.plays("downgrade", **form)
-        check(evil.closed and not evil.said("hello"), f"{form}: {evil.lines}")
+    for form, evil in [(form, world.evil("downgrade", **form)) for form in forms]:
+        check(evil.end().closed and not evil.said("hello"), f"{form}: {evil.lines}")
     equal(world.grown("handshakes_failed", "messages_in"), [len(forms), 0], "each is refused and counted")
     world.said("no session with tcp://127.0.0.1")
     world.unharmed()
@@ -297,22 +296,23 @@ def test_identity_swap_on_resume(case):
 # ---- floods ----
 
 def test_half_open_floods(case):
-    """From one source and from many, at every stage of a handshake: bounded, let go, and who is connected is not hurt."""
+    """From one source and from many, at every stage of a handshake: bounded, let go; who is connected is not hurt, and who
+    comes gets in."""
     world = World(case, ("half_open_per_source", "6"), ("half_open", "30"))
     latecomer = case.node("late.kai", listen=False).start()
-    for stage in range(6):
+    for stages in ((0, 1, 2), (3, 4, 5)):
         world.grown()
         before = world.memory()
-        crowd = [world.evil("stall", stage=stage, count=10, seed=f"flood {n}", **{"from": f"127.0.0.{n}"}) for n in range(2, 10)]
+        crowd = [world.evil("stall", stage=stages[n % 3], count=10, seed=f"flood {n}", **{"from": f"127.0.0.{n}"}) for n in range(2, 11)]
         for evil in crowd:
             evil.until("stalled")
         world.honest()
         refused = world.grown("links_refused")[0]
-        check(refused >= 30, f"stage {stage}: {refused} of 80 were refused")
+        check(refused >= 60, f"stages {stages}: {refused} of 90 were refused")
         latecomer.ctl("connect", f"peer://127.0.0.1:{world.home.port}", "--timeout", "10s")
         latecomer.ctl("disconnect", world.home.address)
         for evil in crowd:
-            equal(evil.end().said("closed")[0][1], "10", f"stage {stage}: each is let go")
+            equal(evil.end().said("closed")[0][1], "10", f"stages {stages}: each is let go")
         check(world.memory() - before < 32 << 20, "memory is bounded")
     world.said("half_open_per_source")
     world.unharmed()
@@ -573,6 +573,77 @@ def test_policy_changes_in_mid_session(case):
     check(not evil.said("close"), "not even a goodbye")
     check(not world.plays("honest", seed=41).said("up"), "nor let in again")
     world.unharmed(["while allowed"] * 2)
+
+
+# ---- the instance directory ----
+
+def refuses(home, what, *parts):
+    """kosd does not start on it, and says so."""
+    before = len(home.tail_all())
+    home.start(ready=False)
+    equal(home.process.wait(DEADLINE), 1, f"{what}: kosd ends")
+    home.process = None
+    said = home.tail_all()[before:]
+    for part in parts:
+        has(said, part)
+
+
+def test_others_cannot_decide_what_kosd_runs(case):
+    """Who may write its configuration, its policy or its plugins, or put something else in their place, is the node."""
+    home = case.node("home.kai").start().stop()
+
+    def open_to_others(path, *modes):
+        mode = os.stat(path).st_mode & 0o7777
+        for wrong in modes:
+            os.chmod(path, wrong)
+            refuses(home, f"{path} {wrong:o}", "permission_denied", f"chmod go-w {path}")
+        os.chmod(path, mode)
+        if os.geteuid() == 0:
+            os.chown(path, 12345, 12345)
+            refuses(home, f"{path} of another", path, "permission_denied")
+            os.chown(path, 0, 12345)
+            os.chmod(path, mode | 0o020)
+            refuses(home, f"{path} of another group", f"chmod go-w {path}")
+            os.chown(path, 0, 0)
+            os.chmod(path, mode)
+    own = os.path.join(home.dir, "policy.d", "default.klp-policy")
+    for path in (home.dir, os.path.join(home.dir, "kosd.conf"), os.path.join(home.dir, "policy.d"), own, os.path.join(home.dir, "state"),
+                 case.plugins, os.path.join(case.plugins, "tcp.so")):
+        open_to_others(path, os.stat(path).st_mode & 0o7777 | 0o002)
+    home.start()
+    os.chmod(own, 0o666)
+    has(home.ctl("policy", "reload", status=1), f"chmod go-w {own}")
+    has(home.tail(), "the policy in force stays")
+    os.chmod(own, 0o644)
+    home.ctl("policy", "reload")
+
+
+def test_links_and_fifos_in_place_of_files(case):
+    home = case.node("home.kai").start().stop()
+    victim = case.path("victim", b"precious")
+    names = ["kosd.conf", "keys", "keys/node.key", "keys/node.log", "policy.d/default.klp-policy", "state/store/state.db", "state/store/lock"]
+    names += ["state/store/journal/" + name for name in os.listdir(os.path.join(home.dir, "state/store/journal"))]
+    for name in names:
+        path = os.path.join(home.dir, name)
+        os.rename(path, path + ".moved")
+        os.symlink(path + ".moved", path)
+        refuses(home, f"{name} is a link", path if "store" not in name else "kosd: ")
+        os.unlink(path)
+        if not os.path.isdir(path + ".moved"):
+            os.mkfifo(path, 0o600)
+            refuses(home, f"{name} is a fifo", path if "store" not in name else "kosd: ")
+            os.unlink(path)
+        os.rename(path + ".moved", path)
+    sock = os.path.join(home.dir, "kosd.sock")
+    for make in (lambda: os.symlink(victim, sock), lambda: os.mkfifo(sock), lambda: os.mkdir(sock), lambda: os.link(victim, sock)):
+        make()
+        refuses(home, "something in the place of its socket", "already_exists", sock)
+        (os.rmdir if os.path.isdir(sock) else os.unlink)(sock)
+    with open(victim, "rb") as file:
+        equal(file.read(), b"precious", "what the links led to was not touched")
+    os.symlink(victim, os.path.join(home.dir, "state", "kosd.log"))
+    home.start()
+    home.ctl("status")
 
 
 if __name__ == "__main__":
