@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +31,14 @@ struct caught {
     struct caught *next;
 };
 
+enum { RANDOM_SMALL = 64, STOCK_BYTES = 4096 };
+
+/* A page of randomness; `left` bytes of it are not handed out. */
+struct stock {
+    size_t left;
+    uint8_t bytes[STOCK_BYTES - sizeof(size_t)];
+};
+
 struct kos_loop {
     struct kos_env env; /* first: the operations get this and are handed the loop */
     struct kos_env_ops ops;
@@ -41,6 +50,8 @@ struct kos_loop {
     struct caught *signals;
     pthread_mutex_t mutex; /* guards the posted calls */
     struct posted *first, *last;
+    struct stock *stock; /* NULL: none */
+    pthread_t thread;    /* the loop's: who else asks for randomness, as files do on workers, does without the stock */
     int wake_fd;
     int32_t sink;
     bool colours, stopping;
@@ -82,10 +93,8 @@ static uint64_t mono_ns(struct kos_env *env)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static void random_fill(struct kos_env *env, void *out, size_t len)
+static void random_from_kernel(uint8_t *at, size_t len)
 {
-    (void)env;
-    uint8_t *at = out;
     while (len) {
         ssize_t n = getrandom(at, len, 0);
         if (n < 0 && errno == EINTR)
@@ -95,6 +104,45 @@ static void random_fill(struct kos_env *env, void *out, size_t len)
         at += n;
         len -= (size_t)n;
     }
+}
+
+/* What is small, as ids are, comes from a page that is filled now and then, and is wiped as it is handed out; a system
+ * call for each id would be a good part of what a message costs. */
+static void random_fill(struct kos_env *env, void *out, size_t len)
+{
+    struct stock *stock = loop_of(env)->stock;
+    if (!stock || len > RANDOM_SMALL || !pthread_equal(pthread_self(), loop_of(env)->thread)) {
+        random_from_kernel(out, len);
+        return;
+    }
+    if (stock->left < len) {
+        random_from_kernel(stock->bytes, sizeof stock->bytes);
+        stock->left = sizeof stock->bytes;
+    }
+    stock->left -= len;
+    memcpy(out, stock->bytes + stock->left, len);
+    klp_wipe(stock->bytes + stock->left, len);
+}
+
+/* A forked process finds it empty, and the swap nothing; where the kernel knows no such memory there is no stock. */
+static struct stock *stock_new(void)
+{
+    struct stock *stock = mmap(NULL, sizeof *stock, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stock == MAP_FAILED)
+        return NULL;
+    if (madvise(stock, sizeof *stock, MADV_WIPEONFORK) == 0 && mlock(stock, sizeof *stock) == 0 &&
+        madvise(stock, sizeof *stock, MADV_DONTDUMP) == 0)
+        return stock;
+    munmap(stock, sizeof *stock);
+    return NULL;
+}
+
+static void stock_free(struct stock *stock)
+{
+    if (!stock)
+        return;
+    klp_wipe(stock, sizeof *stock);
+    munmap(stock, sizeof *stock);
 }
 
 static void log_line(struct kos_env *env, int32_t level, const char *room, const char *text)
@@ -326,6 +374,8 @@ int32_t kos_loop_new(uint32_t workers, int32_t log_sink, struct kos_loop **ret_l
     loop->env = (struct kos_env){ &loop->ops, KOS_LOG_INFO };
     loop->sink = log_sink;
     loop->colours = log_sink == KOS_LOG_STDERR && isatty(STDERR_FILENO);
+    loop->stock = stock_new();
+    loop->thread = pthread_self();
     pthread_mutex_init(&loop->mutex, NULL);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     loop->base = base_new();
@@ -372,6 +422,7 @@ void kos_loop_free(struct kos_loop *loop)
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);
     pthread_mutex_destroy(&loop->mutex);
+    stock_free(loop->stock);
     free(loop);
 }
 

@@ -9,7 +9,7 @@ struct kos_loop;
 
 enum kos_log_sink { KOS_LOG_STDERR = 1, KOS_LOG_JOURNAL = 2 /* <N> prefixes on stderr, as systemd reads them */ };
 
-/* workers: threads of the pool, 1 to 64. */
+/* workers: threads of the pool, 1 to 64. The loop belongs to the thread that makes it. */
 int32_t kos_loop_new(uint32_t workers, int32_t log_sink, struct kos_loop **ret_loop, struct kos_error *ret_error);
 void kos_loop_free(struct kos_loop *loop);
 struct kos_env *kos_loop_env(struct kos_loop *loop);

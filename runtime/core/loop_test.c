@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/buf.h"
@@ -26,6 +28,11 @@ struct world {
 };
 
 static struct world *world; /* of the one test that runs in this process */
+
+static int by_bytes(const void *a, const void *b)
+{
+    return memcmp(a, b, 16);
+}
 
 static void note(const char *what)
 {
@@ -354,5 +361,47 @@ START_TEST(buffers_and_secrets)
 }
 END_TEST
 
+/* Small pieces come from a stock: none twice, none in a child that was given out here or will be. */
+START_TEST(randomness)
+{
+    enum { PIECES = 4096 };
+    static uint8_t pieces[PIECES][16], child[PIECES][16], large[10000];
+    struct world w;
+    int ends[2], status;
+    begin(&w);
+    kos_random(w.env, pieces[0], sizeof pieces[0]);
+    ck_assert_int_eq(pipe(ends), 0);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        for (int i = 0; i < PIECES; i++) {
+            kos_random(w.env, child[0], sizeof child[0]);
+            if (write(ends[1], child[0], sizeof child[0]) != sizeof child[0])
+                _exit(1);
+        }
+        _exit(0);
+    }
+    for (size_t got = 0; got < sizeof child;) {
+        ssize_t n = read(ends[0], (uint8_t *)child + got, sizeof child - got);
+        ck_assert_int_gt(n, 0);
+        got += (size_t)n;
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    for (int i = 1; i < PIECES; i++)
+        kos_random(w.env, pieces[i], sizeof pieces[i]);
+    qsort(pieces, PIECES, 16, by_bytes);
+    for (int i = 0; i < PIECES; i++) {
+        ck_assert(i == 0 || memcmp(pieces[i], pieces[i - 1], 16) != 0);
+        ck_assert_ptr_null(bsearch(child[i], pieces, PIECES, 16, by_bytes));
+    }
+    kos_random(w.env, large, sizeof large);
+    ck_assert(memcmp(large, large + 5000, 5000) != 0);
+    close(ends[0]);
+    close(ends[1]);
+    kos_loop_free(w.loop);
+}
+END_TEST
+
 TESTS("core/loop", order_of_a_turn, timer_is_not_early, watch_is_level_triggered, each_piece_of_work_comes_back_once, post_from_threads,
-      signals, bad_arguments, log_line_for_the_journal, kernel_files, buffers_and_secrets)
+      signals, bad_arguments, log_line_for_the_journal, kernel_files, buffers_and_secrets, randomness)
