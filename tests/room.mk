@@ -40,6 +40,7 @@ INTEGRATION += tests/integration/kos_new.py
 INTEGRATION += tests/integration/http_cell.py
 INTEGRATION += tests/integration/static.py
 INTEGRATION += tests/integration/bad.py
+INTEGRATION += tests/integration/stream.py
 if PLUGIN_VECTOR_HNSW
 INTEGRATION += tests/integration/hnsw.py
 endif

@@ -14,6 +14,7 @@
 #include <kos/discovery.h>
 #include <kos/http.h>
 #include <kos/plugin.h>
+#include <kos/stream.h>
 #include <kos/transport.h>
 #include <kos/vector.h>
 
@@ -85,6 +86,12 @@ struct kos_backend_ops {
     void (*http_fetch)(struct kos_backend *backend, uint64_t op, const struct kos_http_message *request,
                        uint64_t body_max_bytes, uint64_t timeout_ms);
     void (*http_cancel)(struct kos_backend *backend, uint64_t op);
+    /* stream.user */
+    void (*stream_up)(struct kos_backend *backend, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char *name);
+    void (*stream_received)(struct kos_backend *backend, uint64_t stream, struct kos_bytes bytes);
+    void (*stream_credit)(struct kos_backend *backend, uint64_t stream, uint64_t bytes);
+    void (*stream_ended)(struct kos_backend *backend, uint64_t stream);
+    void (*stream_down)(struct kos_backend *backend, uint64_t stream, int32_t status, const char *text);
 };
 struct kos_backend {
     const struct kos_backend_ops *ops;

@@ -360,6 +360,39 @@ static void d_http_cancel(struct kos_backend *backend, uint64_t op)
     push_id(backend, KOS_DOWN_HTTP_CANCEL, op);
 }
 
+static void d_stream_up(struct kos_backend *backend, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char *name)
+{
+    struct kos_frame *f = kos_frame_new(KOS_DOWN_STREAM_UP, stream, 0);
+    kos_put_bytes(&f, kos_bytes(peer, KOS_ID_BYTES));
+    kos_put_text(&f, name);
+    push(backend, f);
+}
+
+static void d_stream_received(struct kos_backend *backend, uint64_t stream, struct kos_bytes bytes)
+{
+    struct kos_frame *f = kos_frame_new(KOS_DOWN_STREAM_RECEIVED, stream, bytes.len);
+    kos_put_bytes(&f, bytes);
+    push(backend, f);
+}
+
+static void d_stream_credit(struct kos_backend *backend, uint64_t stream, uint64_t bytes)
+{
+    push_u64(backend, KOS_DOWN_STREAM_CREDIT, stream, bytes);
+}
+
+static void d_stream_ended(struct kos_backend *backend, uint64_t stream)
+{
+    push_id(backend, KOS_DOWN_STREAM_ENDED, stream);
+}
+
+static void d_stream_down(struct kos_backend *backend, uint64_t stream, int32_t status, const char *text)
+{
+    struct kos_frame *f = kos_frame_new(KOS_DOWN_STREAM_DOWN, stream, 0);
+    kos_put_i64(&f, status);
+    kos_put_text(&f, text);
+    push(backend, f);
+}
+
 void kos_down_ops(struct kos_backend_ops *ret_ops)
 {
     *ret_ops = (struct kos_backend_ops){
@@ -401,5 +434,10 @@ void kos_down_ops(struct kos_backend_ops *ret_ops)
         .http_respond = d_http_respond,
         .http_fetch = d_http_fetch,
         .http_cancel = d_http_cancel,
+        .stream_up = d_stream_up,
+        .stream_received = d_stream_received,
+        .stream_credit = d_stream_credit,
+        .stream_ended = d_stream_ended,
+        .stream_down = d_stream_down,
     };
 }

@@ -20,6 +20,7 @@ enum kos_down_kind {
     KOS_DOWN_VECTOR_STATS, KOS_DOWN_VECTOR_DROP,
     KOS_DOWN_HTTP_REQUEST, KOS_DOWN_HTTP_RESPONSE, KOS_DOWN_HTTP_SERVE, KOS_DOWN_HTTP_UNSERVE, KOS_DOWN_HTTP_RESPOND,
     KOS_DOWN_HTTP_FETCH, KOS_DOWN_HTTP_CANCEL,
+    KOS_DOWN_STREAM_UP, KOS_DOWN_STREAM_RECEIVED, KOS_DOWN_STREAM_CREDIT, KOS_DOWN_STREAM_ENDED, KOS_DOWN_STREAM_DOWN,
     KOS_DOWN_KINDS,
 };
 
@@ -46,6 +47,7 @@ struct kos_tables {
     struct kos_agents_user agents;
     struct kos_http_user http;
     struct kos_http_service http_service;
+    struct kos_stream_user stream;
 };
 void kos_tables_init(struct kos_tables *tables, const struct kos_plugin *checked);
 

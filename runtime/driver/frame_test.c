@@ -131,6 +131,11 @@ START_TEST(test_up_there_and_back)
     up_ops.http_cancel(s, 9), same(KOS_UP_HTTP_CANCEL);
     up_ops.http_request(s, 9, "/p", &http), same(KOS_UP_HTTP_REQUEST);
     up_ops.http_response(s, 9, -1, NULL, "text"), same(KOS_UP_HTTP_RESPONSE);
+    up_ops.stream_open(s, 2, id, "NAME"), same(KOS_UP_STREAM_OPEN);
+    up_ops.stream_send(s, 2, b), same(KOS_UP_STREAM_SEND);
+    up_ops.stream_credit(s, 2, 5), same(KOS_UP_STREAM_CREDIT);
+    up_ops.stream_close(s, 2), same(KOS_UP_STREAM_CLOSE);
+    up_ops.stream_abort(s, 2, -1, "text"), same(KOS_UP_STREAM_ABORT);
     ck_assert_uint_eq(done, 2 * (KOS_UP_KINDS - KOS_UP_BROKE));
     end();
 }
@@ -195,6 +200,11 @@ START_TEST(test_down_is_read_whole)
     down_ops.http_respond(d, 2, &http), whole(KOS_DOWN_HTTP_RESPOND);
     down_ops.http_fetch(d, 2, &http, 3, 4), whole(KOS_DOWN_HTTP_FETCH);
     down_ops.http_cancel(d, 2), whole(KOS_DOWN_HTTP_CANCEL);
+    down_ops.stream_up(d, 2, edge, "NAME"), whole(KOS_DOWN_STREAM_UP);
+    down_ops.stream_received(d, 2, b), whole(KOS_DOWN_STREAM_RECEIVED);
+    down_ops.stream_credit(d, 2, 5), whole(KOS_DOWN_STREAM_CREDIT);
+    down_ops.stream_ended(d, 2), whole(KOS_DOWN_STREAM_ENDED);
+    down_ops.stream_down(d, 2, -1, "text"), whole(KOS_DOWN_STREAM_DOWN);
     end();
 }
 END_TEST

@@ -26,7 +26,7 @@ static const struct kos_kind kinds[] = {
     { KOS_AGENTS_USER, "agents.user", TABLE(kos_agents_user, ended), 0x03, false, true },
     { KOS_HTTP_USER, "http.user", TABLE(kos_http_user, response), 0, false, true },
     { KOS_SIGNAL_USER, "signal.user", TABLE(kos_signal_user, received), 0, false, false },
-    { KOS_STREAM_USER, "stream.user", TABLE(kos_stream_user, down), 0, false, false },
+    { KOS_STREAM_USER, "stream", TABLE(kos_stream_user, names), 0x1f, true, true },
 };
 
 const struct kos_kind *kos_kind_of(const char *feature)
@@ -179,6 +179,10 @@ static int32_t check_table(const char *path, const struct kos_feature *f, struct
         return check_words(path, "scheme", ((const struct kos_transport *)f->table)->schemes, scheme_ok, ret_error);
     if (strcmp(f->name, KOS_HANDLER) == 0)
         return check_words(path, "message type", ((const struct kos_handler *)f->table)->types, type_ok, ret_error);
+    const char *const *names = strcmp(f->name, KOS_STREAM_USER) == 0 ? ((const struct kos_stream_user *)f->table)->names
+                                                                     : NULL;
+    if (names && *names)
+        return check_words(path, "stream name", names, type_ok, ret_error);
     if (strcmp(f->name, KOS_CONTROL) == 0) {
         const struct kos_control *control = f->table;
         if (!word_ok(control->interface_name, KOS_MANIFEST_TEXT, ".-") || !strchr(control->interface_name, '.') ||
@@ -215,8 +219,9 @@ static int32_t check_features(const char *path, const struct kos_feature *const 
     if (any)
         return KOS_OK;
     return kos_fail(ret_error, KOS_E_PLUGIN, "%s: offers none of the kinds that this host knows (%s, %s, %s, %s, %s, "
-                    "%s)",
-                    path, KOS_TRANSPORT, KOS_DISCOVERY, KOS_BRIDGE, KOS_HANDLER, KOS_VECTOR, KOS_HTTP_SERVICE);
+                    "%s, %s)",
+                    path, KOS_TRANSPORT, KOS_DISCOVERY, KOS_BRIDGE, KOS_HANDLER, KOS_VECTOR, KOS_HTTP_SERVICE,
+                    KOS_STREAM_USER);
 }
 
 int32_t kos_manifest_check(const char *path, const struct kos_plugin *plugin, struct kos_plugin *ret_copy,

@@ -33,7 +33,7 @@ int32_t kos_module_open(const char *path, const struct kos_plugin **ret_plugin, 
 /* A copy of full size, after checking everything that is data. */
 int32_t kos_manifest_check(const char *path, const struct kos_plugin *plugin, struct kos_plugin *ret_copy,
                            struct kos_error *ret_error);
-/* {id, name, version, summary, abi, kinds[], features[], settings[], rights[], types[], schemes[], interface?,
+/* {id, name, version, summary, abi, kinds[], features[], settings[], rights[], types[], schemes[], streams[]?, interface?,
  * interface_description?} */
 json_t *kos_manifest_json(const struct kos_plugin *checked);
 const void *kos_plugin_feature(const struct kos_plugin *plugin, const char *feature);

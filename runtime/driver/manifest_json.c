@@ -4,6 +4,7 @@
 
 #include <kos/control.h>
 #include <kos/handler.h>
+#include <kos/stream.h>
 #include <kos/transport.h>
 #include <stdlib.h>
 #include "core/buf.h"
@@ -68,6 +69,9 @@ json_t *kos_manifest_json(const struct kos_plugin *p)
                   "schemes", words_json(transport ? transport->schemes : NULL));
     if (all && handler)
         json_object_set_new(all, "outcomes", json_boolean(KOS_HAS(handler, outcome)));
+    const struct kos_stream_user *stream = kos_plugin_feature(p, KOS_STREAM_USER);
+    if (all && stream)
+        json_object_set_new(all, "streams", words_json(stream->names));
     if (all && control) {
         json_object_set_new(all, "interface", json_string(control->interface_name));
         json_object_set_new(all, "interface_description", json_string(control->description));

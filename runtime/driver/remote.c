@@ -77,7 +77,7 @@ static enum weight weight_of(const struct kos_frame *frame)
     switch (frame->head.kind) {
     case KOS_UP_LOG: case KOS_UP_EVENT: case KOS_UP_FOUND: case KOS_UP_LOST: return TELLS;
     case KOS_UP_COMPLETE: case KOS_UP_TX_COMMIT: return BOUNDED;
-    case KOS_UP_LINK_RECEIVED: return frame->head.size > 64 ? BOUNDED : ASKS;
+    case KOS_UP_LINK_RECEIVED: case KOS_UP_STREAM_SEND: return frame->head.size > 64 ? BOUNDED : ASKS;
     default: return ASKS;
     }
 }

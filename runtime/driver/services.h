@@ -80,6 +80,14 @@ struct kos_services_ops {
                          const struct kos_http_message *m);
     void (*http_response)(struct kos_services *services, uint64_t op, int32_t status, const struct kos_http_message *m,
                           const char *text);
+
+    /* ---- kos.stream/1 ---- */
+    void (*stream_open)(struct kos_services *services, uint64_t stream, const uint8_t peer[KOS_ID_BYTES],
+                        const char *name);
+    void (*stream_send)(struct kos_services *services, uint64_t stream, struct kos_bytes bytes);
+    void (*stream_credit)(struct kos_services *services, uint64_t stream, uint64_t bytes);
+    void (*stream_close)(struct kos_services *services, uint64_t stream);
+    void (*stream_abort)(struct kos_services *services, uint64_t stream, int32_t status, const char *text);
 };
 struct kos_services {
     const struct kos_services_ops *ops;

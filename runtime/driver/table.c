@@ -371,15 +371,52 @@ static void t_http_response(const struct kos_host *host, uint64_t op, int32_t st
 static const struct kos_http_service_host http_service_table = { sizeof http_service_table, t_http_request,
                                                                  t_http_response };
 
+/* ---- kos.stream/1 ---- */
+
+static void t_stream_open(const struct kos_host *host, uint64_t stream, const uint8_t peer[KOS_ID_BYTES],
+                          const char *name)
+{
+    SERVICES(host);
+    services->ops->stream_open(services, stream, peer, name ? name : "");
+}
+
+static void t_stream_send(const struct kos_host *host, uint64_t stream, struct kos_bytes bytes)
+{
+    SERVICES(host);
+    services->ops->stream_send(services, stream, bytes);
+}
+
+static void t_stream_credit(const struct kos_host *host, uint64_t stream, uint64_t bytes)
+{
+    SERVICES(host);
+    services->ops->stream_credit(services, stream, bytes);
+}
+
+static void t_stream_close(const struct kos_host *host, uint64_t stream)
+{
+    SERVICES(host);
+    services->ops->stream_close(services, stream);
+}
+
+static void t_stream_abort(const struct kos_host *host, uint64_t stream, int32_t status, const char *text)
+{
+    SERVICES(host);
+    services->ops->stream_abort(services, stream, status, text ? text : "");
+}
+
+static const struct kos_stream stream_table = { sizeof stream_table, t_stream_open,  t_stream_send,
+                                                t_stream_credit,     t_stream_close, t_stream_abort };
+
 /* ---- features ---- */
 
 const char *const kos_driver_features[] = { KOS_TRANSPORT_HOST, KOS_DISCOVERY_HOST, KOS_BRIDGE_HOST,      KOS_CONTROL_HOST,
-                                            KOS_AGENTS,         KOS_HTTP,           KOS_HTTP_SERVICE_HOST, NULL };
+                                            KOS_AGENTS,         KOS_HTTP,           KOS_HTTP_SERVICE_HOST, KOS_STREAM,
+                                            NULL };
 
 static const void *t_feature(const struct kos_host *host, const char *name)
 {
     static const void *const tables[] = { &transport_host, &discovery_host, &bridge_host,       &control_host,
-                                          &agents_table,   &http_table,     &http_service_table };
+                                          &agents_table,   &http_table,     &http_service_table, &stream_table };
     SERVICES(host) NULL;
     for (size_t i = 0; kos_driver_features[i]; i++)
         if (strcmp(kos_driver_features[i], name) == 0)

@@ -21,6 +21,7 @@ void kos_tables_init(struct kos_tables *tables, const struct kos_plugin *checked
         { KOS_AGENTS_USER, &tables->agents, sizeof tables->agents },
         { KOS_HTTP_USER, &tables->http, sizeof tables->http },
         { KOS_HTTP_SERVICE, &tables->http_service, sizeof tables->http_service },
+        { KOS_STREAM_USER, &tables->stream, sizeof tables->stream },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const void *table = kos_plugin_feature(checked, known[i].feature);
@@ -401,6 +402,43 @@ static void run_http_service(struct run *r)
     }
 }
 
+static void run_stream(struct run *r)
+{
+    const struct kos_stream_user *s = &r->t->stream;
+    struct kos_bytes bytes;
+    const char *text;
+    uint64_t credit;
+    int32_t status;
+    switch (r->frame->head.kind) {
+    case KOS_DOWN_STREAM_UP:
+        bytes = kos_get_bytes(&r->in);
+        text = kos_get_text(&r->in);
+        r->in.bad = r->in.bad || bytes.len != KOS_ID_BYTES || !text;
+        if (READY(r, stream, up))
+            s->up(r->self, r->id, bytes.data, text);
+        break;
+    case KOS_DOWN_STREAM_RECEIVED:
+        bytes = kos_get_bytes(&r->in);
+        if (READY(r, stream, received))
+            s->received(r->self, r->id, bytes);
+        break;
+    case KOS_DOWN_STREAM_CREDIT:
+        credit = kos_get_u64(&r->in);
+        if (READY(r, stream, credit))
+            s->credit(r->self, r->id, credit);
+        break;
+    case KOS_DOWN_STREAM_ENDED:
+        if (READY(r, stream, ended))
+            s->ended(r->self, r->id);
+        break;
+    default:
+        status = (int32_t)kos_get_i64(&r->in);
+        text = kos_get_text(&r->in);
+        if (READY(r, stream, down))
+            s->down(r->self, r->id, status, text ? text : "");
+    }
+}
+
 int32_t kos_down_run(const struct kos_tables *tables, void *self, struct kos_frame *frame, const char **ret_missing)
 {
     struct run r = { tables, self, frame->head.id, frame, kos_frame_read(frame), NULL };
@@ -425,6 +463,8 @@ int32_t kos_down_run(const struct kos_tables *tables, void *self, struct kos_fra
         run_http(&r);
     else if (kind >= KOS_DOWN_HTTP_SERVE && kind <= KOS_DOWN_HTTP_CANCEL)
         run_http_service(&r);
+    else if (kind >= KOS_DOWN_STREAM_UP && kind <= KOS_DOWN_STREAM_DOWN)
+        run_stream(&r);
     else
         r.in.bad = true;
     if (r.missing) {
@@ -445,7 +485,7 @@ const char *kos_down_name(uint16_t kind)
         "vector.open", "vector.close", "vector.upsert", "vector.get", "vector.remove", "vector.query",
         "vector.scan", "vector.fingerprint", "vector.snapshot", "vector.stats", "vector.drop", "http.request",
         "http.response", "http_service.serve", "http_service.unserve", "http_service.respond", "http_service.fetch",
-        "http_service.cancel",
+        "http_service.cancel", "stream.up", "stream.received", "stream.credit", "stream.ended", "stream.down",
     };
     return kind < KOS_DOWN_KINDS ? names[kind] : "";
 }

@@ -342,6 +342,34 @@ static void u_http_response(struct kos_services *s, uint64_t op, int32_t status,
     push(s, f);
 }
 
+static void u_stream_open(struct kos_services *s, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char *name)
+{
+    struct kos_frame *f = kos_frame_new(KOS_UP_STREAM_OPEN, stream, 0);
+    kos_put_bytes(&f, kos_bytes(peer, KOS_ID_BYTES));
+    kos_put_text(&f, name);
+    push(s, f);
+}
+
+static void u_stream_send(struct kos_services *s, uint64_t stream, struct kos_bytes bytes)
+{
+    push_bytes(s, KOS_UP_STREAM_SEND, stream, bytes);
+}
+
+static void u_stream_credit(struct kos_services *s, uint64_t stream, uint64_t bytes)
+{
+    push_u64(s, KOS_UP_STREAM_CREDIT, stream, bytes);
+}
+
+static void u_stream_close(struct kos_services *s, uint64_t stream)
+{
+    push_id(s, KOS_UP_STREAM_CLOSE, stream);
+}
+
+static void u_stream_abort(struct kos_services *s, uint64_t stream, int32_t status, const char *text)
+{
+    push_down(s, KOS_UP_STREAM_ABORT, stream, status, text);
+}
+
 void kos_up_ops(struct kos_services_ops *ret_ops)
 {
     *ret_ops = (struct kos_services_ops){
@@ -384,5 +412,10 @@ void kos_up_ops(struct kos_services_ops *ret_ops)
         .http_cancel = u_http_cancel,
         .http_request = u_http_request,
         .http_response = u_http_response,
+        .stream_open = u_stream_open,
+        .stream_send = u_stream_send,
+        .stream_credit = u_stream_credit,
+        .stream_close = u_stream_close,
+        .stream_abort = u_stream_abort,
     };
 }

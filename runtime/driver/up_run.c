@@ -332,6 +332,42 @@ static void run_http(struct run *r)
     }
 }
 
+static void run_stream(struct run *r)
+{
+    struct kos_bytes bytes;
+    const char *text;
+    uint64_t credit;
+    int64_t status;
+    switch (r->kind) {
+    case KOS_UP_STREAM_OPEN:
+        bytes = kos_get_bytes(&r->in);
+        text = need_text(r);
+        r->in.bad = r->in.bad || bytes.len != KOS_ID_BYTES;
+        if (sound(r))
+            r->ops->stream_open(r->s, r->id, bytes.data, text);
+        break;
+    case KOS_UP_STREAM_SEND:
+        bytes = kos_get_bytes(&r->in);
+        if (sound(r))
+            r->ops->stream_send(r->s, r->id, bytes);
+        break;
+    case KOS_UP_STREAM_CREDIT:
+        credit = kos_get_u64(&r->in);
+        if (sound(r))
+            r->ops->stream_credit(r->s, r->id, credit);
+        break;
+    case KOS_UP_STREAM_CLOSE:
+        if (sound(r))
+            r->ops->stream_close(r->s, r->id);
+        break;
+    default:
+        status = kos_get_i64(&r->in);
+        text = kos_get_text(&r->in);
+        if (sound(r))
+            r->ops->stream_abort(r->s, r->id, (int32_t)status, text ? text : "");
+    }
+}
+
 int32_t kos_up_run(const struct kos_frame *frame, struct kos_services *services)
 {
     struct run r = { services, services->ops, frame->head.id, frame->head.kind, kos_frame_read(frame) };
@@ -347,8 +383,10 @@ int32_t kos_up_run(const struct kos_frame *frame, struct kos_services *services)
         run_kinds(&r);
     else if (r.kind >= KOS_UP_RUN && r.kind <= KOS_UP_RUN_CANCEL)
         run_agents(&r);
-    else if (r.kind >= KOS_UP_HTTP_SERVE && r.kind < KOS_UP_KINDS)
+    else if (r.kind >= KOS_UP_HTTP_SERVE && r.kind <= KOS_UP_HTTP_RESPONSE)
         run_http(&r);
+    else if (r.kind >= KOS_UP_STREAM_OPEN && r.kind < KOS_UP_KINDS)
+        run_stream(&r);
     else
         r.in.bad = true;
     return r.in.bad ? KOS_E_INVALID : KOS_OK;

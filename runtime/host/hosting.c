@@ -79,6 +79,7 @@ void kos_hosted_quiet(struct kos_hosted *hosted)
     kos_runs_drop(hosted);
     kos_secrets_drop(hosted);
     kos_http_drop(hosted);
+    kos_streams_drop(hosted);
     kos_ops_drop(hosted);
     kos_deliveries_drop(hosted);
     kos_injections_drop(hosted);
@@ -122,6 +123,9 @@ void kos_hosted_free(struct kos_hosted *hosted)
     for (char **type = hosted->types_own; type && *type; type++)
         free(*type);
     free(hosted->types_own);
+    for (char **name = hosted->streams_own; name && *name; name++)
+        free(*name);
+    free(hosted->streams_own);
     free(hosted->name);
     free(hosted->path);
     free(hosted->place);
@@ -149,7 +153,7 @@ void kos_hosted_swap(struct kos_hosted *one, struct kos_hosted *other)
 {
     struct kos_hosted was = *one;
 #define SWAP(member) one->member = other->member, other->member = was.member
-    SWAP(path), SWAP(place), SWAP(directory), SWAP(description), SWAP(schema), SWAP(conf), SWAP(types), SWAP(types_own);
+    SWAP(path), SWAP(place), SWAP(directory), SWAP(description), SWAP(schema), SWAP(conf), SWAP(types), SWAP(types_own), SWAP(stream_names), SWAP(streams_own);
     SWAP(rights), SWAP(wants_outcomes), SWAP(maps), SWAP(maps_own), SWAP(map_count);
 #undef SWAP
 }
@@ -312,6 +316,7 @@ int32_t kos_hosting_load(struct kos_hosting *hosting, const struct kos_policy *p
         return rc;
     }
     kos_mesh_on_record(hosting->mesh, kos_discovery_changed, hosting);
+    kos_mesh_streams(hosting->mesh, &hosting->streams.streams);
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
         log_undriven(h);
     return KOS_OK;
@@ -367,6 +372,7 @@ int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos
     hosting->state_dir = options->state_dir ? kos_strdup(options->state_dir) : NULL;
     hosting->carrier = (struct kos_host_carrier){ { &kos_host_carrier_ops }, hosting };
     hosting->sink = (struct kos_host_sink){ { &kos_host_sink_ops }, hosting };
+    hosting->streams = (struct kos_host_streams){ { &kos_host_streams_ops }, hosting };
     hosting->limit = kos_log_limit_new(env, BROKEN_WINDOW_MS);
     hosting->stop_timer = kos_timer_new(env, stop_late, hosting);
     hosting->stop_check.run = stop_check;
@@ -380,6 +386,8 @@ void kos_hosting_free(struct kos_hosting *hosting)
     if (!hosting)
         return;
     unload(hosting);
+    if (hosting->mesh)
+        kos_mesh_streams(hosting->mesh, NULL);
     kos_undefer(hosting->env, &hosting->stop_check);
     kos_undefer(hosting->env, &hosting->given_up);
     kos_timer_free(hosting->env, hosting->stop_timer);
@@ -447,7 +455,7 @@ static json_t *hosted_json(const struct kos_hosted *hosted)
 {
     static const char *const states[] = { "", "loaded", "running", "stopping", "stopped", "restarting" };
     size_t operations = kos_openings_count(hosted) + kos_txs_count(hosted) + kos_links_count(hosted) +
-        kos_calls_count(hosted) + kos_runs_count(hosted) + kos_ops_count(hosted);
+        kos_calls_count(hosted) + kos_runs_count(hosted) + kos_ops_count(hosted) + kos_streams_count(hosted);
     json_t *rights = json_array();
     const json_t *asked = json_object_get(hosted->description, "rights");
     for (size_t i = 0; i < json_array_size(asked); i++)

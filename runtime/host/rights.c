@@ -8,6 +8,7 @@ static const struct { const char *name; uint32_t bit;
     { "listen", KOS_RIGHT_LISTEN }, { "connect", KOS_RIGHT_CONNECT }, { "device", KOS_RIGHT_DEVICE },
     { "net", KOS_RIGHT_NET },       { "send", KOS_RIGHT_SEND },       { "sign", KOS_RIGHT_SIGN },
     { "agents", KOS_RIGHT_AGENTS }, { "files", KOS_RIGHT_FILES },     { "exec", KOS_RIGHT_EXEC },
+    { "stream", KOS_RIGHT_STREAM },
 };
 
 static bool granted_has(const char *const *granted, const char *name)

@@ -4,7 +4,7 @@ libkos_la_SOURCES += runtime/host/host.h runtime/host/hosting.c runtime/host/ser
   runtime/host/describe.c runtime/host/cell.h runtime/host/cell.c runtime/host/reload.c \
   runtime/host/open.c runtime/host/secret.c runtime/host/tx.c runtime/host/carrier.c runtime/host/sink.c \
   runtime/host/control.c runtime/host/agents.c runtime/host/ops.c runtime/host/discovery.c runtime/host/bridge.c \
-  runtime/host/http.c
+  runtime/host/http.c runtime/host/stream.c
 
 if HAVE_CHECK
 # Modules of the tests: one source, a variant each. Linked as plugins are, but that bad-UNDEFINED must link.

@@ -156,6 +156,8 @@ static bool gives(struct kos_services *services, const char *feature)
             return kos_hosted_offers(hosted, pairs[i].kind);
     if (strcmp(feature, KOS_HTTP) == 0)
         return kos_hosted_offers(hosted, KOS_HTTP_USER) && kos_http_is_there(hosted->hosting);
+    if (strcmp(feature, KOS_STREAM) == 0)
+        return hosted->rights & KOS_RIGHT_STREAM && kos_hosted_offers(hosted, KOS_STREAM_USER);
     return strcmp(feature, KOS_AGENTS) == 0 && hosted->rights & KOS_RIGHT_AGENTS &&
         kos_hosted_offers(hosted, KOS_AGENTS_USER) && hosted->hosting->agents;
 }
@@ -213,4 +215,9 @@ const struct kos_services_ops kos_hosted_services = {
     .http_cancel = kos_service_http_cancel,
     .http_request = kos_service_http_request,
     .http_response = kos_service_http_response,
+    .stream_open = kos_service_stream_open,
+    .stream_send = kos_service_stream_send,
+    .stream_credit = kos_service_stream_credit,
+    .stream_close = kos_service_stream_close,
+    .stream_abort = kos_service_stream_abort,
 };

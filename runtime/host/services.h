@@ -16,6 +16,7 @@
 enum kos_rights {
     KOS_RIGHT_LISTEN = 1, KOS_RIGHT_CONNECT = 2, KOS_RIGHT_DEVICE = 4, KOS_RIGHT_NET = 8, KOS_RIGHT_SEND = 16,
     KOS_RIGHT_SIGN = 32, KOS_RIGHT_AGENTS = 64, KOS_RIGHT_FILES = 128, KOS_RIGHT_EXEC = 256,
+    KOS_RIGHT_STREAM = 512,
 };
 enum kos_hosted_state {
     KOS_HOSTED_LOADED = 1, KOS_HOSTED_RUNNING, KOS_HOSTED_STOPPING, KOS_HOSTED_FINISHED,
@@ -36,6 +37,7 @@ struct kos_injection;
 struct kos_http_prefix; /* http.c */
 struct kos_http_request;
 struct kos_http_fetch;
+struct kos_host_stream; /* stream.c */
 struct kos_cell;        /* cell.c */
 struct kos_reload;      /* reload.c */
 
@@ -79,10 +81,17 @@ struct kos_hosted {
     struct kos_bridge_delivery *deliveries;
     struct kos_injection *injections;
     struct kos_http_request *http_requests; /* that it is to answer */
+    struct kos_host_stream *streams;        /* by the plugin's id */
+    uint64_t stream_bytes;                  /* that they may have on their way to it, of what they share */
+    bool streams_owed;                      /* one of them waits for its part of it */
+    uint64_t next_stream;                   /* of those it accepts: odd */
+    const char *const *stream_names;        /* wired to it: streams_own */
+    char **streams_own;
 };
 
 struct kos_host_carrier { struct kos_carrier carrier; struct kos_hosting *hosting; };
 struct kos_host_sink { struct kos_sink sink; struct kos_hosting *hosting; };
+struct kos_host_streams { struct kos_streams streams; struct kos_hosting *hosting; };
 
 struct kos_hosting {
     struct kos_env *env;
@@ -95,6 +104,8 @@ struct kos_hosting {
     struct kos_hosted *plugins;
     struct kos_host_carrier carrier;
     struct kos_host_sink sink;
+    struct kos_host_streams streams;
+    struct kos_host_stream *mesh_streams;                /* by the mesh's ids */
     struct kos_host_link *mesh_links, *mesh_endpoints;   /* by the mesh's ids */
     struct kos_deferred given_up;                        /* dials that waited for a cell */
     struct kos_host_call *calls;                         /* by the caller's id */
@@ -179,6 +190,7 @@ int32_t kos_wiring_types(struct kos_hosted *hosted, const struct kos_policy_plug
                          struct kos_error *ret_error);
 int32_t kos_wiring_check(struct kos_hosting *hosting, struct kos_error *ret_error);
 struct kos_hosted *kos_wiring_for_type(struct kos_hosting *hosting, const char *type);
+struct kos_hosted *kos_wiring_for_stream(struct kos_hosting *hosting, const char *name);
 struct kos_hosted *kos_wiring_for_address(struct kos_hosting *hosting, const char *address);
 
 /* services.c */
@@ -261,6 +273,16 @@ void kos_service_http_response(struct kos_services *services, uint64_t op, int32
                                const struct kos_http_message *m, const char *text);
 void kos_http_back(struct kos_hosted *hosted);
 void kos_http_drop(struct kos_hosted *hosted);
+/* stream.c */
+extern const struct kos_streams_ops kos_host_streams_ops;
+void kos_service_stream_open(struct kos_services *services, uint64_t stream, const uint8_t peer[KOS_ID_BYTES],
+                             const char *name);
+void kos_service_stream_send(struct kos_services *services, uint64_t stream, struct kos_bytes bytes);
+void kos_service_stream_credit(struct kos_services *services, uint64_t stream, uint64_t bytes);
+void kos_service_stream_close(struct kos_services *services, uint64_t stream);
+void kos_service_stream_abort(struct kos_services *services, uint64_t stream, int32_t status, const char *text);
+void kos_streams_drop(struct kos_hosted *hosted);
+size_t kos_streams_count(const struct kos_hosted *hosted);
 /* agents.c */
 extern const struct kos_agents_owner_ops kos_host_owner_ops;
 void kos_service_run(struct kos_services *services, uint64_t run, const struct kos_run *r);

@@ -28,6 +28,22 @@ static int32_t take_maps(struct kos_hosted *hosted, const struct kos_policy_plug
     return KOS_OK;
 }
 
+/* Those of what a module declares that the section leaves it: all, when it names none. */
+static char **wire(const json_t *declared, const char *const *wired)
+{
+    size_t count = 0;
+    char **own = kos_new((json_array_size(declared) + 1) * sizeof *own);
+    for (size_t i = 0; i < json_array_size(declared); i++) {
+        const char *type = json_string_value(json_array_get(declared, i));
+        bool taken = !wired;
+        for (const char *const *w = wired; w && *w; w++)
+            taken = taken || strcmp(*w, type) == 0;
+        if (taken)
+            own[count++] = kos_strdup(type);
+    }
+    return own;
+}
+
 int32_t kos_wiring_types(struct kos_hosted *hosted, const struct kos_policy_plugin *section,
                          struct kos_error *ret_error)
 {
@@ -35,27 +51,32 @@ int32_t kos_wiring_types(struct kos_hosted *hosted, const struct kos_policy_plug
     int32_t mapped = take_maps(hosted, section, ret_error);
     if (mapped < 0)
         return mapped;
-    const json_t *declared = json_object_get(hosted->description, "types");
+    const json_t *declared = json_object_get(hosted->description, "types"),
+                 *streams = json_object_get(hosted->description, "streams");
     for (const char *const *type = wired; type && *type; type++)
-        if (!list_has(declared, *type)) {
+        if (!list_has(declared, *type) && !list_has(streams, *type)) {
             char *known = json_dumps(declared, JSON_COMPACT);
-            int32_t rc = kos_fail(ret_error, KOS_E_POLICY, "%s: types: plugin %s does not take %s; it takes %s",
-                                  hosted->place, hosted->name, *type, known ? known : "none");
+            char *names = json_array_size(streams) ? json_dumps(streams, JSON_COMPACT) : NULL;
+            int32_t rc = kos_fail(ret_error, KOS_E_POLICY, "%s: types: plugin %s does not take %s; it takes %s%s%s",
+                                  hosted->place, hosted->name, *type, known ? known : "none",
+                                  names ? " and streams " : "", names ? names : "");
             free(known);
+            free(names);
             return rc;
         }
-    size_t count = 0;
-    hosted->types_own = kos_new((json_array_size(declared) + 1) * sizeof *hosted->types_own);
-    for (size_t i = 0; i < json_array_size(declared); i++) {
-        const char *type = json_string_value(json_array_get(declared, i));
-        bool taken = !wired;
-        for (const char *const *w = wired; w && *w; w++)
-            taken = taken || strcmp(*w, type) == 0;
-        if (taken)
-            hosted->types_own[count++] = kos_strdup(type);
-    }
+    hosted->types_own = wire(declared, wired);
     hosted->types = (const char *const *)hosted->types_own;
+    hosted->streams_own = wire(streams, wired);
+    hosted->stream_names = (const char *const *)hosted->streams_own;
     return KOS_OK;
+}
+
+static bool takes_stream(const struct kos_hosted *hosted, const char *name)
+{
+    for (const char *const *n = hosted->stream_names; n && *n; n++)
+        if (strcmp(*n, name) == 0)
+            return true;
+    return false;
 }
 
 static bool takes(const struct kos_hosted *hosted, const char *type)
@@ -83,6 +104,12 @@ static int32_t check_pair(const struct kos_hosted *a, const struct kos_hosted *b
                             "%s: plugins %s (%s) and %s both take messages of type %s; say in one of them, by types = "
                             "[...], which it is to take",
                             b->place, a->name, a->place, b->name, *type);
+    for (const char *const *name = a->stream_names; name && *name; name++)
+        if (takes_stream(b, *name))
+            return kos_fail(ret_error, KOS_E_POLICY,
+                            "%s: plugins %s (%s) and %s both take streams of the name %s; say in one of them, by types = "
+                            "[...], which it is to take",
+                            b->place, a->name, a->place, b->name, *name);
     for (size_t i = 0; i < a->map_count; i++)
         if (takes(b, a->maps[i].type))
             return kos_fail(ret_error, KOS_E_POLICY,
@@ -122,6 +149,14 @@ struct kos_hosted *kos_wiring_for_type(struct kos_hosting *hosting, const char *
 {
     for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
         if (takes(h, type))
+            return h;
+    return NULL;
+}
+
+struct kos_hosted *kos_wiring_for_stream(struct kos_hosting *hosting, const char *name)
+{
+    for (struct kos_hosted *h = hosting->plugins; h; h = h->next)
+        if (takes_stream(h, name))
             return h;
     return NULL;
 }

@@ -350,7 +350,7 @@ void mesh_arq_schedule(struct mesh_arq *arq)
         if (arq->again || arq->ack_wanted || session->urgent.len || session->queue[KLP_CLASS_CONTROL].first)
             sooner(&wait, mesh_airtime_wait_ms(session->link, KLP_CLASS_CONTROL));
         for (uint8_t klass = 1; klass < KLP_CLASSES; klass++)
-            if (session->queue[klass].first)
+            if (session->queue[klass].first || (klass == KLP_CLASS_BULK && mesh_stream_queued(session)))
                 sooner(&wait, mesh_airtime_wait_ms(session->link, klass));
         if (wait != UINT64_MAX)
             sooner(&at, now + (wait ? wait : AIRTIME_LOOK_MS));

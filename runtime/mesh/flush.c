@@ -48,6 +48,18 @@ static bool put_frame(struct mesh_session *session, uint8_t klass, struct fillin
     return true;
 }
 
+/* Bulk items and streams take turns at being first. */
+static void put_class(struct mesh_session *session, uint8_t klass, struct filling *filling, size_t limit)
+{
+    bool streams_first = klass == KLP_CLASS_BULK && mesh_stream_first(session);
+    if (streams_first)
+        filling->len = mesh_stream_fill(session, filling->plain, filling->len, limit);
+    while (session->queue[klass].first && put_frame(session, klass, filling, limit))
+        ;
+    if (klass == KLP_CLASS_BULK && !streams_first)
+        filling->len = mesh_stream_fill(session, filling->plain, filling->len, limit);
+}
+
 /* The plaintext of one record; 0 when there is nothing that may be sent now. */
 static size_t fill(struct mesh_session *session, uint8_t *plain, size_t cap)
 {
@@ -59,8 +71,7 @@ static size_t fill(struct mesh_session *session, uint8_t *plain, size_t cap)
     }
     for (uint8_t klass = 0; klass < KLP_CLASSES; klass++) {
         size_t limit = klass == KLP_CLASS_BULK && cap > MESH_RECORD_BULK ? MESH_RECORD_BULK : cap;
-        while (session->queue[klass].first && put_frame(session, klass, &filling, limit))
-            ;
+        put_class(session, klass, &filling, limit);
     }
     return filling.len;
 }
@@ -85,14 +96,13 @@ size_t mesh_session_fill(struct mesh_session *session, uint8_t klass, uint8_t *o
     struct filling filling = { out, 0, cap };
     if (klass == KLP_CLASS_CONTROL && session->urgent.len)
         filling.len = take_urgent(session, out, cap);
-    while (session->queue[klass].first && put_frame(session, klass, &filling, cap))
-        ;
+    put_class(session, klass, &filling, cap);
     return filling.len;
 }
 
 size_t mesh_session_queued(const struct mesh_session *session)
 {
-    size_t all = session->urgent.len;
+    size_t all = session->urgent.len + mesh_stream_queued(session);
     for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
         all += session->queue[klass].bytes;
     return all;
@@ -118,6 +128,11 @@ void mesh_session_flush(struct mesh_session *session)
     if (session->queue[KLP_CLASS_CONTROL].bytes > MESH_QUEUE_LIMIT) {
         mesh_link_close(link, false, KOS_E_BUSY, "%s takes nothing: %zu bytes of answers wait for it", link->remote,
                         session->queue[KLP_CLASS_CONTROL].bytes);
+        return;
+    }
+    if (session->streams_stuck) {
+        mesh_link_close(link, false, KOS_E_BUSY, "%s takes nothing: more than %d bytes wait that answer its streams",
+                        link->remote, MESH_STREAM_SAYS);
         return;
     }
     if (session->arq) {

@@ -125,6 +125,7 @@ static void say_hello(struct mesh_session *session)
     klp_json_name(&out, "features");
     klp_json_array(&out);
     klp_json_put_cstr(&out, "compact");
+    klp_json_put_cstr(&out, "stream");
     klp_json_close(&out, ']');
     klp_json_name(&out, "name");
     klp_json_put_cstr(&out, mesh->name);
@@ -228,8 +229,10 @@ void mesh_intro_hello(struct mesh_session *session, struct kos_bytes payload)
     struct klp_json features = klp_json_get(value, "features");
     if (features.type == KLP_JSON_ARRAY) {
         klp_json_iter_init(features, &iter);
-        while (klp_json_next(&iter, NULL, &role))
+        while (klp_json_next(&iter, NULL, &role)) {
             session->compact |= klp_json_equals(role, "compact");
+            session->streams_known |= klp_json_equals(role, "stream");
+        }
     }
     session->greeted = true;
     now_up(session);

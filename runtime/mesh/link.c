@@ -455,6 +455,7 @@ static void gone(struct mesh_link *link, int32_t status, const char *text)
     struct mesh_session *session = link->session;
     link->session = NULL;
     if (session) {
+        mesh_streams_lost(session, status < 0 ? status : KOS_E_CLOSED, text);
         mesh_peer_down(session, status, text);
         mesh_session_free(session);
     }

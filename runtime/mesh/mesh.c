@@ -17,6 +17,7 @@ static void fill_limits(struct kos_mesh_limits *limits)
     DEFAULT(dead_ms, 90000);
     DEFAULT(session_ms, 3600000);
     DEFAULT(credit_bytes, 2 << 20);
+    DEFAULT(streams_per_session, 256);
     DEFAULT(outbox_bytes, UINT64_C(256) << 20);
     DEFAULT(outbox_per_target_bytes, UINT64_C(64) << 20);
     DEFAULT(inbox_bytes, UINT64_C(256) << 20);

@@ -34,6 +34,7 @@ struct kos_mesh_limits {
     uint32_t inbox_open;              /* 4096 messages not settled: of one peer; of one type, with its handler */
     uint32_t dedupe_per_peer;         /* 1000000 */
     uint32_t logs_per_peer_minute;    /* 120 */
+    uint32_t streams_per_session;     /* 256 byte streams open */
 };
 
 /* How the mesh reaches transports: implemented by host/ over plugins, by the simulator over virtual links. Endpoint and
@@ -65,6 +66,23 @@ struct kos_sink_ops {
 };
 struct kos_sink {
     const struct kos_sink_ops *ops;
+};
+
+/* Who has byte streams: host/ over plugins. The id is the mesh's. `credit` and `down` may come inside kos_mesh_stream_*
+ * calls, of which only kos_mesh_stream_credit may be called from here. */
+struct kos_streams;
+struct kos_streams_ops {
+    /* A peer opened one, and the policy lets it in. KOS_OK takes it; else it is refused with the sentence. */
+    int32_t (*asked)(struct kos_streams *streams, uint64_t stream, const struct klp_id *peer, const char *name,
+                     char ret_text[256]);
+    void (*up)(struct kos_streams *streams, uint64_t stream, const struct klp_id *peer, const char *name);
+    void (*received)(struct kos_streams *streams, uint64_t stream, struct kos_bytes bytes);
+    void (*credit)(struct kos_streams *streams, uint64_t stream, uint64_t bytes);
+    void (*ended)(struct kos_streams *streams, uint64_t stream);
+    void (*down)(struct kos_streams *streams, uint64_t stream, int32_t status, const char *text);
+};
+struct kos_streams {
+    const struct kos_streams_ops *ops;
 };
 
 /* Things worth telling a person who watches: event is a stable word ("peer_up", "peer_down", "message_refused",
@@ -133,6 +151,18 @@ void kos_mesh_tx_abort(struct kos_mesh_tx *tx);
  * The mesh does not know which handler took a message: those come that nobody holds (kos_sink_ops.holds). Outcomes: those
  * of this owner. */
 void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner);
+
+/* ---- byte streams, by way of host/ (kos/stream.h) ---- */
+void kos_mesh_streams(struct kos_mesh *mesh, struct kos_streams *streams);
+/* Its id, which ends with `down`; 0 with ret_error. */
+uint64_t kos_mesh_stream_open(struct kos_mesh *mesh, const struct klp_id *peer, const char *name,
+                              struct kos_error *ret_error);
+/* Within what `credit` gave; false: it was more, and nothing of it was taken. A stream that is not there takes all. */
+bool kos_mesh_stream_send(struct kos_mesh *mesh, uint64_t stream, struct kos_bytes bytes);
+void kos_mesh_stream_credit(struct kos_mesh *mesh, uint64_t stream, uint64_t bytes);
+void kos_mesh_stream_close(struct kos_mesh *mesh, uint64_t stream);
+/* -> down(KOS_E_CANCELLED), inside; the peer is told `status` and `text`. */
+void kos_mesh_stream_abort(struct kos_mesh *mesh, uint64_t stream, int32_t status, const char *text);
 
 /* ---- from control ---- */
 struct kos_mesh_connected {

@@ -8,6 +8,7 @@
  * packet.c      records in datagrams: pieces of the classes, put in order;  arq.c: acknowledged, lost, sent again
  * airtime.c     what a slow link may carry, and when;  compact.c: items in fewer bytes
  * session.c     frames, classes, credit, life of a session;  flush.c: records out;  intro.c: proof, logs, hello
+ * stream.c      byte streams of a session: their life and the way out;  stream_in.c: the way in
  * peer.c        the set of a node's sessions;  dial.c: connections kept up, back-off;  record.c: node records
  * connect.c     the operator's connect;  self.c: where this node listens, which agents it has
  * route.c       addresses to nodes and agents;  status.c: what a person may know
@@ -64,6 +65,8 @@ enum {
     MESH_SKILLS_MAX = 64,
     MESH_RECORDS_MAX = 16384,
     MESH_KEEPS_FOUND_MAX = 256,      /* connections kept up, above which discovery adds none */
+    MESH_STREAM_BUFFER = 512 << 10,  /* bytes of one stream that wait to be sent */
+    MESH_STREAM_SAYS = 256 << 10,    /* what is to be said of streams besides their bytes: more ends the session */
     MESH_FOUND_TTL_MS = 86400000,    /* the longest that discovery is believed without saying it again */
 };
 
@@ -124,6 +127,7 @@ struct mesh_counters {
     uint64_t transient_in, transient_out, transient_refused, transient_lost; /* lost: taken from a plugin or a peer and never handled */
     uint64_t messages_in, messages_out, repeats, receipts_in, receipts_bad, batches_in, batches_out, links_refused;
     uint64_t refused[48]; /* messages, by negative error code */
+    uint64_t streams_in, streams_out, streams_refused, stream_bytes_in, stream_bytes_out;
 };
 
 /* ---- link.c ---- */
@@ -361,6 +365,8 @@ struct mesh_session {
     bool record_sent; /* node record, as of now */
     bool record_wanted; /* slow links: it was asked for */
     bool compact;       /* the peer understands compact items */
+    bool streams_known; /* and STREAM frames */
+    bool streams_stuck; /* it reads nothing of what is said of streams: it is to end */
     size_t wire_len;    /* of the compact item being taken; 0: it is as it came */
     uint32_t log_requests, log_answers;
     uint64_t intro_bytes;
@@ -383,6 +389,7 @@ struct mesh_session {
     bool receipts_listed;
     struct mesh_session *receipts_next;
     struct mesh_entry *sent;            /* handed to this session, no receipt yet; in order */
+    struct mesh_streams *streams;       /* NULL: none yet */
     struct mesh_in *in_first, *in_last; /* messages on their way through the inbox, in order of arrival */
     struct mesh_job *todo;              /* wait for a worker: a session has so many at a time, so none keeps all of them */
     uint32_t job_count;                 /* of it on workers */
@@ -427,6 +434,59 @@ void mesh_intro_statement(struct mesh_session *session, struct kos_bytes text);
 /* Whether the policy lets a session with this node be, now. */
 bool mesh_session_allowed(struct kos_mesh *mesh, const struct klp_id *peer, bool initiator, const char *transport,
                           struct kos_policy_decision *ret_decision);
+
+/* ---- stream.c, stream_in.c ---- */
+struct mesh_chunk { /* to be sent */
+    struct mesh_chunk *next;
+    size_t len, sent;
+    uint8_t data[];
+};
+
+struct mesh_stream {
+    UT_hash_handle hh, by_wire;
+    uint64_t id; /* in this mesh */
+    uint32_t wire;
+    struct mesh_session *session;
+    struct mesh_stream *next, *prev; /* of those with bytes to send, in turn */
+    char name[KLP_TYPE_MAX];
+    bool opened;          /* by this side */
+    bool up;              /* accepted */
+    bool closed, end_said, done_heard, end_heard;
+    struct mesh_chunk *first, *last;
+    size_t queued;
+    uint64_t given, told; /* bytes that its user sent; that it was told it may */
+    uint64_t allowed;     /* bytes that the peer takes, in all */
+    uint64_t received, granted, granted_said; /* the other way; granted_said: what the peer knows of */
+};
+
+struct mesh_streams { /* of a session */
+    struct mesh_stream *by_wire, *ready;
+    struct kos_buf says; /* whole frames: all but DATA */
+    size_t queued;       /* bytes of all */
+    uint32_t next, seen; /* the wire's number of the next that we open; of the peer's last one, 0 none */
+    bool turn;           /* of bulk items and streams, who is first */
+};
+
+/* A whole STREAM frame's payload. false: the session is gone. */
+bool mesh_stream_take(struct mesh_session *session, struct kos_bytes payload);
+/* STREAM frames, as far as they fit: `len` are there already. Returns the bytes then. */
+size_t mesh_stream_fill(struct mesh_session *session, uint8_t *out, size_t len, size_t cap);
+size_t mesh_stream_queued(const struct mesh_session *session);
+bool mesh_stream_first(const struct mesh_session *session); /* before bulk items, this time */
+void mesh_streams_lost(struct mesh_session *session, int32_t status, const char *text); /* with their session */
+void mesh_streams_judge(struct mesh_session *session); /* those that the policy lets in no more are closed */
+uint32_t mesh_streams_open(const struct mesh_session *session);
+/* Between the two files. */
+struct mesh_streams *mesh_streams_of(struct mesh_session *session);
+struct mesh_stream *mesh_stream_new(struct mesh_session *session, uint32_t wire, const char *name);
+struct mesh_stream *mesh_stream_find(struct kos_mesh *mesh, uint64_t id);
+void mesh_stream_say(struct mesh_session *session, uint8_t kind, uint32_t wire, struct kos_bytes rest);
+void mesh_stream_say_close(struct mesh_session *session, uint32_t wire, int32_t status, const char *text);
+void mesh_stream_tell_credit(struct mesh_stream *stream);
+void mesh_stream_say_credit(struct mesh_stream *stream);
+void mesh_stream_finish(struct mesh_stream *stream); /* gone when both sides are done */
+void mesh_stream_down(struct mesh_stream *stream, int32_t status, const char *text);
+void mesh_stream_request(const struct mesh_stream *stream, struct kos_policy_request *ret_request);
 
 /* ---- record.c ---- */
 struct mesh_record_agent {
@@ -822,6 +882,8 @@ struct kos_mesh {
     char **roles;
     struct kos_carrier *carrier;
     struct kos_sink *sink;
+    struct kos_streams *streams_user; /* NULL: nobody has any */
+    struct mesh_stream *streams;
     struct klp_id self;
     uint8_t static_public[KLP_X25519_LEN];
     uint8_t proof[KLP_PROOF_LEN];

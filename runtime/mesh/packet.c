@@ -284,7 +284,8 @@ static void fill(struct making *making, bool hurry)
     making->cap -= ack_len < making->cap ? ack_len : 0;
     for (uint8_t klass = 0; klass < KLP_CLASSES && !wait; klass++) {
         if (!hurry && mesh_airtime_wait_ms(link, klass)) {
-            if (session->queue[klass].first || arq->again || session->urgent.len) {
+            if (session->queue[klass].first || arq->again || session->urgent.len ||
+                (klass == KLP_CLASS_BULK && mesh_stream_queued(session))) {
                 link->airtime.held += !link->airtime.waiting;
                 link->airtime.waiting = true;
             }

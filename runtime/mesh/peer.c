@@ -164,6 +164,8 @@ void kos_mesh_trust_changed(struct kos_mesh *mesh)
         if (link->session && link->session->up &&
             !mesh_session_allowed(mesh, &link->session->proof.id, link->session->initiator, link->transport, &decision))
             mesh_link_close(link, false, decision.code, "%s", decision.text);
+        else if (link->session)
+            mesh_streams_judge(link->session);
     }
     mesh->records_due = true;
     kos_defer(mesh->env, &mesh->turn);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mesh/pack.h runtime/mesh/mesh.c runtime/mesh/self.c runtime/mesh/status.c \
   runtime/mesh/link.c runtime/mesh/datagram.c runtime/mesh/shake.c runtime/mesh/packet.c runtime/mesh/arq.c \
-  runtime/mesh/airtime.c runtime/mesh/compact.c runtime/mesh/handshake.c runtime/mesh/session.c runtime/mesh/flush.c runtime/mesh/intro.c \
+  runtime/mesh/airtime.c runtime/mesh/compact.c runtime/mesh/handshake.c runtime/mesh/session.c runtime/mesh/flush.c runtime/mesh/stream.c runtime/mesh/stream_in.c runtime/mesh/intro.c \
   runtime/mesh/peer.c runtime/mesh/dial.c runtime/mesh/found.c runtime/mesh/connect.c runtime/mesh/record.c runtime/mesh/route.c \
   runtime/mesh/outbox.c runtime/mesh/entry.c runtime/mesh/sign.c runtime/mesh/transient.c runtime/mesh/tx.c \
   runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/lane.c runtime/mesh/receipt.c runtime/mesh/expiry.c

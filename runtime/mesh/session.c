@@ -117,6 +117,7 @@ void mesh_session_free(struct mesh_session *session)
     for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
         transient += queue_free(&session->queue[klass]);
     mesh_loose_gone(session->mesh, &session->proof.id, transient);
+    mesh_streams_lost(session, KOS_E_CLOSED, kos_error_text(KOS_E_CLOSED));
     mesh_session_forget_logs(session);
     klp_record_free(session->send);
     klp_record_free(session->receive);
@@ -197,7 +198,8 @@ static void tick(void *arg)
         return;
     }
     if (session->draining) {
-        if (now >= session->drain_ms || (!session->sent && !session->in_first)) {
+        uint64_t until = mesh_streams_open(session) ? session->drain_ms + limits->session_ms : session->drain_ms;
+        if (now >= until || (!session->sent && !session->in_first && !mesh_streams_open(session))) {
             mesh_session_close(session, KOS_E_CLOSED, "a newer session takes its place");
             return;
         }
@@ -207,7 +209,8 @@ static void tick(void *arg)
     if (session->up && age >= limits->session_ms) {
         if (session->link->keep)
             mesh_keep_renew(session->link->keep, session);
-        else if (age >= limits->session_ms + limits->session_ms / 10 + MESH_DRAIN_MS) {
+        else if (age >= limits->session_ms + limits->session_ms / 10 + MESH_DRAIN_MS &&
+                 (!mesh_streams_open(session) || age >= 2 * (uint64_t)limits->session_ms)) {
             mesh_session_close(session, KOS_E_CLOSED, "the session is older than %u ms", limits->session_ms);
             return;
         }
@@ -359,7 +362,8 @@ static bool in_place(const struct mesh_session *session, uint8_t type)
     case KLP_FRAME_MESSAGE + KLP_FRAME_COMPACT:
     case KLP_FRAME_BATCH + KLP_FRAME_COMPACT:
     case KLP_FRAME_RECEIPTS + KLP_FRAME_COMPACT:
-    case KLP_FRAME_RECORD_REQUEST: return session->up;
+    case KLP_FRAME_RECORD_REQUEST:
+    case KLP_FRAME_STREAM: return session->up;
     default: return true;
     }
 }
@@ -404,6 +408,7 @@ static void took_item(struct mesh_session *session, const struct klp_frame *item
     case KLP_FRAME_HELLO: mesh_intro_hello(session, item->payload); break;
     case KLP_FRAME_STATEMENT: mesh_intro_statement(session, item->payload); break;
     case KLP_FRAME_RECEIPTS: mesh_receipts_take(session, item->klass, item->payload); return; /* when verified */
+    case KLP_FRAME_STREAM: mesh_stream_take(session, item->payload); break;
     case KLP_FRAME_RECORD_REQUEST:
         session->record_wanted = true;
         mesh_record_send(session);

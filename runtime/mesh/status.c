@@ -192,6 +192,11 @@ static json_t *counters_json(const struct mesh_counters *counters)
     COUNTER(repeats);
     COUNTER(receipts_in);
     COUNTER(receipts_bad);
+    COUNTER(streams_in);
+    COUNTER(streams_out);
+    COUNTER(streams_refused);
+    COUNTER(stream_bytes_in);
+    COUNTER(stream_bytes_out);
 #undef COUNTER
     json_object_set_new(all, "refused", refused);
     return all;
@@ -215,6 +220,7 @@ static json_t *limits_json(const struct kos_mesh_limits *limits)
     LIMIT(inbox_open);
     LIMIT(dedupe_per_peer);
     LIMIT(logs_per_peer_minute);
+    LIMIT(streams_per_session);
 #undef LIMIT
     return all;
 }

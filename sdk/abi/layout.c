@@ -295,20 +295,24 @@ MEMBER(kos_signal, send, 8, void (*)(const struct kos_host *host, const uint8_t 
 STRUCT(kos_signal_user, 16)
 MEMBER(kos_signal_user, size, 0, uint32_t)
 MEMBER(kos_signal_user, received, 8, void (*)(void *self, const uint8_t peer[KOS_ID_BYTES], struct kos_bytes bytes))
-STRUCT(kos_stream, 40)
+STRUCT(kos_stream, 48)
 MEMBER(kos_stream, size, 0, uint32_t)
 MEMBER(kos_stream, open, 8, void (*)(const struct kos_host *host, uint64_t stream, const uint8_t peer[KOS_ID_BYTES],
        const char *name))
 MEMBER(kos_stream, send, 16, void (*)(const struct kos_host *host, uint64_t stream, struct kos_bytes bytes))
 MEMBER(kos_stream, credit, 24, void (*)(const struct kos_host *host, uint64_t stream, uint64_t bytes))
 MEMBER(kos_stream, close, 32, void (*)(const struct kos_host *host, uint64_t stream))
-STRUCT(kos_stream_user, 40)
+MEMBER(kos_stream, abort, 40, void (*)(const struct kos_host *host, uint64_t stream, int32_t status, const char
+       *text))
+STRUCT(kos_stream_user, 56)
 MEMBER(kos_stream_user, size, 0, uint32_t)
 MEMBER(kos_stream_user, up, 8, void (*)(void *self, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char
        *name))
 MEMBER(kos_stream_user, received, 16, void (*)(void *self, uint64_t stream, struct kos_bytes bytes))
 MEMBER(kos_stream_user, credit, 24, void (*)(void *self, uint64_t stream, uint64_t bytes))
 MEMBER(kos_stream_user, down, 32, void (*)(void *self, uint64_t stream, int32_t status, const char *text))
+MEMBER(kos_stream_user, ended, 40, void (*)(void *self, uint64_t stream))
+MEMBER(kos_stream_user, names, 48, const char *const *)
 STRUCT(kos_link_info, 64)
 MEMBER(kos_link_info, size, 0, uint32_t)
 MEMBER(kos_link_info, flags, 4, uint32_t)
@@ -471,6 +475,8 @@ VALUE(KOS_FIND_ID, 1)
 VALUE(KOS_FIND_NAME, 2)
 VALUE(KOS_FIND_SKILL, 3)
 VALUE(KOS_SIGNAL_MAX_BYTES, 16384)
+VALUE(KOS_STREAM_WINDOW_MAX, 4194304)
+VALUE(KOS_STREAMS_MAX, 1024)
 VALUE(KOS_LINK_STREAM, 1)
 VALUE(KOS_LINK_RELIABLE, 2)
 VALUE(KOS_LINK_ORDERED, 4)
@@ -496,8 +502,6 @@ static const struct {
     { "KOS_HTTP_USER", KOS_HTTP_USER, "kos.http.user/1" },
     { "KOS_SIGNAL", KOS_SIGNAL, "kos.signal/1" },
     { "KOS_SIGNAL_USER", KOS_SIGNAL_USER, "kos.signal.user/1" },
-    { "KOS_STREAM", KOS_STREAM, "kos.stream/1" },
-    { "KOS_STREAM_USER", KOS_STREAM_USER, "kos.stream.user/1" },
     { "KOS_TRANSPORT", KOS_TRANSPORT, "kos.transport/1" },
     { "KOS_TRANSPORT_HOST", KOS_TRANSPORT_HOST, "kos.transport.host/1" },
     { "KOS_VECTOR", KOS_VECTOR, "kos.vector/1" },

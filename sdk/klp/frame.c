@@ -28,7 +28,8 @@ static void skip(struct kos_bytes *rest, size_t len)
 /* Whole by nature: they pass between the frames of an item of their own class. */
 static bool never_cut(uint8_t type)
 {
-    return type == KLP_FRAME_PING || type == KLP_FRAME_PONG || type == KLP_FRAME_CREDIT || type == KLP_FRAME_CLOSE;
+    return type == KLP_FRAME_PING || type == KLP_FRAME_PONG || type == KLP_FRAME_CREDIT || type == KLP_FRAME_CLOSE ||
+           type == KLP_FRAME_STREAM;
 }
 
 int32_t klp_frame_next(struct kos_bytes *rest, struct klp_frame *ret_frame)

@@ -28,9 +28,21 @@ enum klp_frame_type {
     KLP_FRAME_RECEIPTS = 11,    /* 64 bytes signature, receipts body */
     KLP_FRAME_COMPACT = 3,      /* added to the three above: their compact forms, 12 to 14 */
     KLP_FRAME_RECORD_REQUEST = 15, /* nothing: the peer's node record, please */
+    KLP_FRAME_STREAM = 16,      /* u8 enum klp_stream_kind, u32 stream, what belongs to the kind */
 };
-/* PING, PONG, CREDIT and CLOSE are exempt from credit and never cut, and may stand between the frames of an item of
- * their own class. Unknown types (1..255) of class bytes 0..2 are taken like the others and skipped whole. Refused with
+/* Of a byte stream inside the session; its frames are of class bulk. */
+enum klp_stream_kind {
+    KLP_STREAM_OPEN = 1,        /* name: [A-Z][A-Z0-9_]*, less than KLP_TYPE_MAX bytes */
+    KLP_STREAM_ACCEPT = 2,      /* nothing */
+    KLP_STREAM_DATA = 3,        /* one byte or more */
+    KLP_STREAM_CREDIT = 4,      /* u64: total data bytes of this stream that the other side may have sent */
+    KLP_STREAM_END = 5,         /* nothing: the last byte was sent */
+    KLP_STREAM_DONE = 6,        /* nothing: all up to END was handed over */
+    KLP_STREAM_CLOSE = 7,       /* JSON {"error","text"}: it is over, both ways */
+};
+enum { KLP_STREAM_HEADER = 5 };
+/* PING, PONG, CREDIT and CLOSE are exempt from credit. They and STREAM are never cut, and may stand between the frames
+ * of an item of their own class. Unknown types (1..255) of class bytes 0..2 are taken like the others and skipped whole. Refused with
  * KOS_E_PROTOCOL: type 0, any bit of the class byte that is not named here, KLP_FRAME_MORE without payload. */
 
 struct klp_frame {

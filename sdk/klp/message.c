@@ -20,17 +20,16 @@ static const uint32_t optional = BIT(M_DURABLE) | BIT(M_REPLY_TO) | BIT(M_SEAL) 
 
 enum { TRACE_LEN = 55 };
 
-/* [A-Z][A-Z0-9_]*, less than KLP_TYPE_MAX characters. */
-static bool type_ok(struct kos_bytes text)
+int32_t klp_type_check(struct kos_bytes text)
 {
     if (text.len == 0 || text.len >= KLP_TYPE_MAX || text.data[0] < 'A' || text.data[0] > 'Z')
-        return false;
+        return KOS_E_SYNTAX;
     for (size_t i = 1; i < text.len; i++) {
         uint8_t c = text.data[i];
         if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'))
-            return false;
+            return KOS_E_SYNTAX;
     }
-    return true;
+    return KOS_OK;
 }
 
 static int32_t read_type(struct klp_json value, char ret_type[KLP_TYPE_MAX])
@@ -39,7 +38,7 @@ static int32_t read_type(struct klp_json value, char ret_type[KLP_TYPE_MAX])
     int32_t error = klp_json_plain(value, &text);
     if (error < 0)
         return error;
-    if (!type_ok(text))
+    if (klp_type_check(text) < 0)
         return KOS_E_SYNTAX;
     memcpy(ret_type, text.data, text.len);
     ret_type[text.len] = '\0';

@@ -36,6 +36,8 @@ struct klp_message {
     struct klp_json seal;               /* {"enc","key"} when sealed */
 };
 
+/* A type, or the name of a stream: [A-Z][A-Z0-9_]*, less than KLP_TYPE_MAX characters. KOS_E_SYNTAX. */
+int32_t klp_type_check(struct kos_bytes text);
 /* Parses and checks shape: required members, types, lengths, created < expires <= created + life. No clock, no key. */
 int32_t klp_message_parse(struct kos_bytes body, struct klp_message *ret_message, struct kos_error *ret_error);
 /* Against a clock: KOS_E_EXPIRED, KOS_E_FUTURE. */

@@ -89,3 +89,10 @@ bench-carrier: tests/bench/carrier kosctl kos-cell plugins/transport/tcp/tcp.la
 	tests/bench/carrier tests/bench/carrier.json $(CARRIER_SECONDS)
 CLEANFILES += tests/bench/carrier tests/bench/carrier.json
 .PHONY: bench-carrier
+
+# The plugin at both ends of a stream: tests/integration/stream.py and bench-stream.
+check_LTLIBRARIES += tests/bench/pump.la
+tests_bench_pump_la_SOURCES = tests/bench/stream_plugin.c
+tests_bench_pump_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+tests_bench_pump_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/tests/bench
+tests_bench_pump_la_LIBADD = $(PLUGIN_KLP)

@@ -113,6 +113,53 @@ void kos_mesh_owner_back(struct kos_mesh *mesh, const char *owner)
     f.owners_back++;
 }
 
+void kos_mesh_streams(struct kos_mesh *mesh, struct kos_streams *streams)
+{
+    (void)mesh;
+    f.streams = streams;
+}
+uint64_t kos_mesh_stream_open(struct kos_mesh *mesh, const struct klp_id *peer, const char *name,
+                              struct kos_error *ret_error)
+{
+    (void)mesh;
+    (void)peer;
+    snprintf(f.stream_name, sizeof f.stream_name, "%s", name);
+    if (f.refuse_streams) {
+        kos_fail(ret_error, KOS_E_UNREACHABLE, "no session with that peer is open");
+        return 0;
+    }
+    return 2000 + ++f.streams_opened;
+}
+bool kos_mesh_stream_send(struct kos_mesh *mesh, uint64_t stream, struct kos_bytes bytes)
+{
+    (void)mesh;
+    f.last_stream = stream;
+    f.stream_sent += bytes.len;
+    return true;
+}
+void kos_mesh_stream_credit(struct kos_mesh *mesh, uint64_t stream, uint64_t bytes)
+{
+    (void)mesh;
+    f.last_stream = stream;
+    f.stream_credit += bytes;
+}
+void kos_mesh_stream_close(struct kos_mesh *mesh, uint64_t stream)
+{
+    (void)mesh;
+    f.last_stream = stream;
+    f.streams_closed++;
+}
+void kos_mesh_stream_abort(struct kos_mesh *mesh, uint64_t stream, int32_t status, const char *text)
+{
+    (void)mesh;
+    (void)text;
+    f.last_stream = stream;
+    f.stream_status = status;
+    f.streams_aborted++;
+    if (f.streams)
+        f.streams->ops->down(f.streams, stream, KOS_E_CANCELLED, "it was aborted here");
+}
+
 struct kos_mesh_tx {
     struct kos_tx *tx;
 };

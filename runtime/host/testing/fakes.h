@@ -33,6 +33,12 @@ struct fixture {
     bool found_id;
     uint8_t sent_id[KOS_ID_BYTES];
     char found_address[128];
+    struct kos_streams *streams;
+    bool refuse_streams;
+    int streams_closed, streams_aborted;
+    int32_t stream_status;
+    uint64_t streams_opened, last_stream, stream_sent, stream_credit;
+    char stream_name[64];
     char down_text[256], sent_type[64], sent_owner[64], told_event[64];
     /* agents */
     struct kos_agents_owner *runner;
