@@ -16,6 +16,7 @@ include tests/bench/room.mk
 include tests/sim/room.mk
 include tests/radio/room.mk
 include tests/bad/room.mk
+include tests/pressure/room.mk
 include tests/fuzz/room.mk
 
 # Of the tree itself: rooms, manuals, plugins.
@@ -33,6 +34,7 @@ INTEGRATION += tests/integration/policy.py
 INTEGRATION += tests/integration/agents.py
 INTEGRATION += tests/integration/control.py
 INTEGRATION += tests/integration/bad_input.py
+INTEGRATION += tests/integration/pressure.py
 INTEGRATION += tests/integration/three.py
 INTEGRATION += tests/integration/lora.py
 INTEGRATION += tests/integration/cells.py

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A peer that sends all that its credit allows:
+ *
+ *   batch     small messages, 256 under each signature        single    each under its own signature
+ *   forged    signatures that do not hold                     huge      messages of a megabyte
+ *   tasks     requests of 200 bytes to an agent               repeat    one and the same message
+ *   receipts  receipts that nobody gave                       deaf      small messages, and it reads no answer
+ */
+#include "peers.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum { ITEM_MAX = KLP_ITEM_MAX, BATCH = 256, MADE = 64 };
+
+struct told { /* receipts, by what they say */
+    uint64_t count[64];
+    uint64_t messages, errors;
+    char text[KLP_RECEIPT_TEXT_MAX]; /* of the last refusal */
+};
+static struct told told;
+
+static void took(struct speaker *speaker, uint8_t type, struct kos_bytes payload)
+{
+    struct klp_receipts receipts;
+    struct klp_receipt receipt;
+    struct klp_json_iter iter;
+    (void)speaker;
+    if (type == KLP_FRAME_MESSAGE || type == KLP_FRAME_BATCH)
+        told.messages++;
+    if (type != KLP_FRAME_RECEIPTS || payload.len <= KLP_SIGNATURE_LEN ||
+        klp_receipts_parse(kos_bytes(payload.data + KLP_SIGNATURE_LEN, payload.len - KLP_SIGNATURE_LEN), &receipts) < 0)
+        return;
+    klp_json_iter_init(receipts.list, &iter);
+    while (klp_receipts_next(&iter, &receipt)) {
+        told.count[-receipt.error < 64 ? -receipt.error : 63]++;
+        if (receipt.error < 0)
+            snprintf(told.text, sizeof told.text, "%s", receipt.text);
+    }
+}
+
+struct item {
+    uint8_t *data, type, klass;
+    size_t len;
+    uint32_t messages;
+};
+
+static struct kos_bytes payload_of(const char *kind)
+{
+    static char huge[1000100], small[600];
+    if (strcmp(kind, "huge") == 0) {
+        memset(huge, 'x', 1000020);
+        memcpy(huge, "{\"text\":\"", 9);
+        memcpy(huge + 1000009, "\"}", 3);
+        return kos_bytes_str(huge);
+    }
+    if (strcmp(kind, "tasks") == 0) {
+        snprintf(small, sizeof small, "{\"deadline\":%lld,\"inputs\":[\"%0100d\"]}", (long long)speaker_now_ms() + 300000, 7);
+        return kos_bytes_str(small);
+    }
+    memset(small, 'x', 330);
+    memcpy(small, "{\"text\":\"", 9);
+    memcpy(small + 330, "\"}", 3);
+    return kos_bytes_str(small);
+}
+
+static void make(struct speaker *speaker, const char *kind, const char *type, const char *target, struct item *item)
+{
+    struct kos_bytes payload = payload_of(kind);
+    item->type = KLP_FRAME_MESSAGE;
+    item->klass = strcmp(kind, "huge") == 0 ? KLP_CLASS_BULK : KLP_CLASS_INTERACTIVE;
+    item->messages = 1;
+    if (strcmp(kind, "receipts") == 0) {
+        struct klp_receipt receipt = { .error = KOS_OK };
+        item->type = KLP_FRAME_RECEIPTS;
+        item->klass = KLP_CLASS_CONTROL;
+        item->len = speaker_receipt(speaker, &receipt, 1, item->data, ITEM_MAX);
+        item->data[0] ^= 1;
+    } else if (strcmp(kind, "batch") == 0 || strcmp(kind, "deaf") == 0 || strcmp(kind, "tasks") == 0) {
+        item->type = KLP_FRAME_BATCH;
+        item->messages = BATCH;
+        item->len = speaker_batch(speaker, type, target, payload, BATCH, item->data, ITEM_MAX);
+    } else {
+        item->len = speaker_message(speaker, type, target, payload, item->data, ITEM_MAX, NULL);
+        if (strcmp(kind, "forged") == 0)
+            item->data[2 + 7] ^= 1;
+    }
+}
+
+static void say_result(const struct speaker *speaker, uint64_t items, uint64_t messages, uint64_t bytes)
+{
+    const char *comma = "";
+    printf("{\"items\":%llu,\"sent\":%llu,\"bytes\":%llu,\"told\":{", (unsigned long long)items, (unsigned long long)messages,
+           (unsigned long long)bytes);
+    for (int i = 0; i < 64; i++)
+        if (told.count[i]) {
+            printf("%s\"%s\":%llu", comma, i ? kos_error_name(-i) : "ok", (unsigned long long)told.count[i]);
+            comma = ",";
+        }
+    /* What was said is plain text of the node's own making, quotes aside. */
+    printf("},\"text\":\"");
+    for (const char *c = told.text; *c; c++)
+        if (*c != '"' && *c != '\\')
+            putchar(*c);
+    printf("\",\"answers\":%llu,\"ended\":\"", (unsigned long long)told.messages);
+    for (const char *c = speaker->ended; *c; c++)
+        if (*c != '"' && *c != '\\')
+            putchar(*c);
+    printf("\"}\n");
+}
+
+void flood(struct peers *peers, double seconds, const char *kind, const char *type, const char *target)
+{
+    struct speaker *speaker = &peers->speakers[0];
+    struct item item = { .data = malloc(ITEM_MAX) };
+    struct timespec t;
+    uint64_t items = 0, messages = 0, bytes = 0;
+    bool fresh = false; /* made and not said */
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    double end = (double)t.tv_sec + (double)t.tv_nsec / 1e9 + seconds, now;
+    memset(&told, 0, sizeof told);
+    speaker->item = took;
+    speaker->deaf = strcmp(kind, "deaf") == 0;
+    bool again = strcmp(kind, "repeat") == 0 || strcmp(kind, "forged") == 0 || strcmp(kind, "receipts") == 0;
+    do {
+        bool said = true;
+        for (int i = 0; i < MADE && said && speaker->fd >= 0; i++) {
+            if (!fresh)
+                make(speaker, kind, type, target, &item);
+            fresh = true;
+            said = speaker_say(speaker, item.type, item.klass, kos_bytes(item.data, item.len));
+            items += said;
+            messages += said ? item.messages : 0;
+            bytes += said ? item.len : 0;
+            fresh = !said || again;
+        }
+        peers_turn(peers, said ? 0 : 20);
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        now = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    } while (now < end && speaker->fd >= 0);
+    for (int i = 0; i < 50 && !speaker->deaf && speaker->fd >= 0; i++) /* what is still to be told */
+        peers_turn(peers, 20);
+    say_result(speaker, items, messages, bytes);
+    free(item.data);
+}
