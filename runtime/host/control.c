@@ -115,6 +115,8 @@ void kos_service_reply(struct kos_services *services, uint64_t id, int32_t statu
 void kos_service_event(struct kos_services *services, const char *event, struct kos_bytes detail)
 {
     struct kos_hosted *hosted = kos_hosted_of(services);
+    if (event && !kos_mesh_watched(hosted->hosting->mesh))
+        return;
     json_t *object = json_loadb((const char *)detail.data, detail.len, JSON_REJECT_DUPLICATES, NULL);
     if (!event || !*event || strlen(event) > KOS_MANIFEST_NAME || detail.len > KOS_HOSTED_SECRET_BYTES ||
         !json_is_object(object)) {

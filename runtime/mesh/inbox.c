@@ -420,22 +420,71 @@ static void refuse_all(struct mesh_in *in)
     stored(in, in->status);
 }
 
+static void judge(struct mesh_in *in)
+{
+    in->session = NULL; /* from here on it belongs to the disk */
+    in->job.mesh->judged += in->count ? in->count : 1;
+    if (in->status < 0)
+        refuse_all(in);
+    else
+        judge_all(in);
+}
+
+static bool take_first(struct mesh_in **first, struct mesh_in **last, struct mesh_in **ret_in)
+{
+    struct mesh_in *in = *first;
+    if (!in || !in->finished)
+        return false;
+    *first = in->next;
+    if (!*first)
+        *last = NULL;
+    *ret_in = in;
+    return true;
+}
+
+static void list(struct mesh_session *session)
+{
+    if (session->judging || !session->in_first || !session->in_first->finished)
+        return;
+    session->judging = true;
+    DL_APPEND2(session->mesh->judges, session, judge_prev, judge_next);
+    kos_defer(session->mesh->env, &session->mesh->turn);
+}
+
+/* At once, while there is little; else sessions take turns, an item each. */
 static void finish(struct mesh_in *in)
 {
+    struct kos_mesh *mesh = in->job.mesh;
     struct mesh_session *session = in->session;
-    struct mesh_in **first = session ? &session->in_first : &in->job.mesh->local_first,
-                   **last = session ? &session->in_last : &in->job.mesh->local_last;
     in->finished = true;
     in->busy = false;
-    while (*first && (*first)->finished) {
-        struct mesh_in *head = *first;
-        *first = head->next;
-        if (!*first)
-            *last = NULL;
-        head->session = NULL; /* from here on it belongs to the disk */
-        if (head->status < 0)
-            refuse_all(head);
-        else
-            judge_all(head);
+    if (!session) {
+        kos_defer(mesh->env, &mesh->turn);
+        while (mesh->judged < MESH_TURN_MESSAGES && take_first(&mesh->local_first, &mesh->local_last, &in))
+            judge(in);
+        return;
     }
+    /* Nothing that is judged ends a session here: its receipts and credit leave at the turn's end. */
+    while (!mesh->judges && mesh->judged < MESH_TURN_MESSAGES &&
+           take_first(&session->in_first, &session->in_last, &in))
+        judge(in);
+    list(session);
+}
+
+void mesh_inbox_turn(struct kos_mesh *mesh)
+{
+    struct mesh_in *in;
+    while (mesh->judged < MESH_TURN_MESSAGES && take_first(&mesh->local_first, &mesh->local_last, &in))
+        judge(in);
+    while (mesh->judges && mesh->judged < MESH_TURN_MESSAGES) {
+        struct mesh_session *session = mesh->judges;
+        DL_DELETE2(mesh->judges, session, judge_prev, judge_next);
+        session->judging = false;
+        if (take_first(&session->in_first, &session->in_last, &in))
+            judge(in);
+        list(session);
+    }
+    mesh->judged = 0;
+    if (mesh->judges || (mesh->local_first && mesh->local_first->finished))
+        kos_defer(mesh->env, &mesh->turn);
 }

@@ -16,7 +16,7 @@ enum {
     WINDOW_FIRST = 64,
     WINDOW_MIN = 4,
     SLOWER = 4, /* times as long as alone, and SLOW_MS more: others wait too long */
-    SLOW_MS = 50,
+    SLOW_MS = 10,
     LEARN_MS = 30000, /* a window that shrank: how long one takes alone is measured again */
 };
 

@@ -138,6 +138,7 @@ static void close_batches(struct kos_turn_end *hook)
                 mesh_record_send(link->session);
         }
     }
+    mesh_inbox_turn(mesh);
     mesh_receipts_sign(mesh);
     while (mesh->touched) {
         struct mesh_peer *peer = mesh->touched;

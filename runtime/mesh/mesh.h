@@ -199,6 +199,7 @@ void kos_mesh_watch(struct kos_mesh *mesh, struct kos_watcher *watcher);
 void kos_mesh_unwatch(struct kos_mesh *mesh, struct kos_watcher *watcher);
 /* Calls `each` for every peer with an open session. */
 void kos_mesh_open_peers(struct kos_mesh *mesh, void (*each)(void *arg, const struct klp_id *peer), void *arg);
+bool kos_mesh_watched(const struct kos_mesh *mesh); /* whether anybody does */
 /* Tells all watchers; detail is stolen. For plugins' events, by way of host/. */
 void kos_mesh_tell(struct kos_mesh *mesh, const char *event, json_t *detail);
 /* New references. peers: array of {id, did, name, score, state, agents[], sessions[{transport, address, protocol,

@@ -47,6 +47,7 @@ enum {
     MESH_JOBS = 32,                /* pieces of work of one session on workers at a time; the others wait their turn */
     MESH_JOBS_ALWAYS = 4,          /* as many may be, whatever their size; further ones while they have together */
     MESH_JOBS_BYTES = 256 << 10,
+    MESH_TURN_MESSAGES = 64,       /* judged in a turn, an item more or less; one that takes long is one all wait for */
     MESH_OPEN_COST = 1024,         /* what a message costs that waits for its handler, beside its bytes */
     MESH_OPEN_KEPT = 32 << 20,     /* of those bytes in memory; the others are read back from the store */
     MESH_OFFER_BYTES = 8 << 20,    /* given to the handler of one type and not settled; one may be larger */
@@ -391,6 +392,8 @@ struct mesh_session {
     struct mesh_entry *sent;            /* handed to this session, no receipt yet; in order */
     struct mesh_streams *streams;       /* NULL: none yet */
     struct mesh_in *in_first, *in_last; /* messages on their way through the inbox, in order of arrival */
+    struct mesh_session *judge_next, *judge_prev; /* of those whose first message is to be judged */
+    bool judging;
     struct mesh_job *todo;              /* wait for a worker: a session has so many at a time, so none keeps all of them */
     uint32_t job_count;                 /* of it on workers */
     size_t job_bytes;
@@ -804,6 +807,7 @@ void mesh_inbox_take(struct mesh_session *session, uint8_t type, uint8_t klass, 
 void mesh_inbox_local(struct kos_mesh *mesh, uint8_t type, uint8_t klass, uint8_t *data, size_t len);
 void mesh_in_release(struct mesh_in *in); /* one of its transient messages is settled */
 void mesh_inbox_orphan(struct mesh_session *session);
+void mesh_inbox_turn(struct kos_mesh *mesh); /* judges what waits for it, as far as a turn goes */
 void mesh_inbox_free(struct kos_mesh *mesh);
 /* ---- judge.c ---- */
 /* One verified message: KOS_OK and *ret_repeat, or a refusal with what the peer may hear. */
@@ -930,6 +934,8 @@ struct kos_mesh {
     uint32_t offered;
     uint64_t stored_bytes, kept_bytes; /* of messages not settled: in all; of the values in memory */
     struct mesh_in *local_first, *local_last;
+    struct mesh_session *judges; /* in the order of their turns */
+    uint32_t judged;             /* messages, since the last turn's end */
     struct kos_timer *due_timer;
     int64_t due_at; /* what it is set to; INT64_MAX: not */
     struct kos_timer *sweep_timer;

@@ -101,6 +101,8 @@ static void unlist(struct mesh_session *session)
         LL_DELETE2(mesh->dirty, session, dirty_next);
     if (session->receipts_listed)
         LL_DELETE2(mesh->receipts, session, receipts_next);
+    if (session->judging)
+        DL_DELETE2(mesh->judges, session, judge_prev, judge_next);
 }
 
 void mesh_session_free(struct mesh_session *session)

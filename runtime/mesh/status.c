@@ -49,6 +49,11 @@ void kos_mesh_tell(struct kos_mesh *mesh, const char *event, json_t *detail)
     mesh_event(mesh, event, detail);
 }
 
+bool kos_mesh_watched(const struct kos_mesh *mesh)
+{
+    return mesh_watched(mesh);
+}
+
 void kos_mesh_watch(struct kos_mesh *mesh, struct kos_watcher *watcher)
 {
     LL_PREPEND(mesh->watchers, watcher);

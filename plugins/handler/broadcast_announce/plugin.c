@@ -9,15 +9,17 @@
 #include <klp/id.h>
 #include <klp/json.h>
 #include <stdlib.h>
+#include <uthash.h>
 
-enum { TEXT_MAX = 4096, KEY_MAX = 64, SCAN = 128 };
+enum { TEXT_MAX = 4096, KEY_MAX = 64, SCAN = 128, AGAIN_MS = 500, TIMER_PRUNE = 1, TIMER_AGAIN = 2 };
 
 /* What is under way, by its operation. */
-enum kind { OP_NOTHING, OP_SEND, OP_LIST, OP_PRUNE };
+enum kind { OP_NOTHING, OP_TAKE, OP_SEND, OP_LIST, OP_PRUNE };
 struct op {
-    uint64_t op, call;
+    UT_hash_handle hh;
+    uint64_t op, call;      /* OP_TAKE: call is the message */
     enum kind kind;
-    struct op *next;
+    struct op *next;        /* of those refused */
 };
 
 struct announce {
@@ -25,7 +27,7 @@ struct announce {
     const struct kos_control_host *control;
     uint64_t last;
     int64_t keep_ms;
-    struct op *ops;
+    struct op *ops, *refused;
 };
 
 static uint64_t op_new(struct announce *announce, enum kind kind, uint64_t call)
@@ -36,22 +38,20 @@ static uint64_t op_new(struct announce *announce, enum kind kind, uint64_t call)
     op->op = ++announce->last;
     op->kind = kind;
     op->call = call;
-    op->next = announce->ops;
-    announce->ops = op;
+    HASH_ADD(hh, announce->ops, op, sizeof op->op, op);
     return op->op;
 }
 
 static bool op_take(struct announce *announce, uint64_t id, struct op *ret_op)
 {
-    for (struct op **at = &announce->ops; *at; at = &(*at)->next)
-        if ((*at)->op == id) {
-            struct op *found = *at;
-            *ret_op = *found;
-            *at = found->next;
-            free(found);
-            return true;
-        }
-    return false;
+    struct op *found;
+    HASH_FIND(hh, announce->ops, &id, sizeof id, found);
+    if (!found)
+        return false;
+    *ret_op = *found;
+    HASH_DEL(announce->ops, found);
+    free(found);
+    return true;
 }
 
 /* {"at","id","name","source","text"}: as kept, listed and told. */
@@ -103,7 +103,7 @@ static void handle(void *self, uint64_t message, const struct kos_message *m)
         announce->host->tx_put(announce->host, tx, kos_bytes(key, record_key(m->created_ms, m->id, key)), kos_bytes(buf, len));
         announce->host->tx_verdict(announce->host, tx, message, KOS_ACCEPT, 0, NULL, 0);
     }
-    announce->host->tx_commit(announce->host, tx, op_new(announce, OP_NOTHING, 0));
+    announce->host->tx_commit(announce->host, tx, op_new(announce, OP_TAKE, message));
     if (len && !m->again && KOS_HAS(announce->control, event))
         announce->control->event(announce->host, "announce", kos_bytes(buf, len));
 }
@@ -224,7 +224,33 @@ static void pruned(struct announce *announce, int32_t status, struct kos_bytes r
     for (; kos_pair_next(&result, &key, &value) == 1; count++)
         announce->host->tx_delete(announce->host, tx, key);
     announce->host->tx_commit(announce->host, tx, op_new(announce, OP_NOTHING, 0));
-    announce->host->timer_set(announce->host, 1, count == SCAN ? 1000 : 3600000);
+    announce->host->timer_set(announce->host, TIMER_PRUNE, count == SCAN ? 1000 : 3600000);
+}
+
+/* The store takes nothing now: what was to be kept comes again, when that can be stored. */
+static void refused(struct announce *announce, uint64_t message)
+{
+    struct op *op = calloc(1, sizeof *op);
+    if (!op)
+        abort();
+    op->call = message;
+    op->next = announce->refused;
+    announce->refused = op;
+    announce->host->timer_set(announce->host, TIMER_AGAIN, AGAIN_MS);
+}
+
+static void defer_refused(struct announce *announce)
+{
+    struct op *list = announce->refused, *op;
+    announce->refused = NULL;
+    while ((op = list)) {
+        uint64_t tx = ++announce->last;
+        list = op->next;
+        announce->host->tx_begin(announce->host, tx);
+        announce->host->tx_verdict(announce->host, tx, op->call, KOS_DEFER, 0, NULL, AGAIN_MS);
+        announce->host->tx_commit(announce->host, tx, op_new(announce, OP_TAKE, op->call));
+        free(op);
+    }
 }
 
 static void completed(void *self, uint64_t id, int32_t status, struct kos_bytes result)
@@ -233,7 +259,9 @@ static void completed(void *self, uint64_t id, int32_t status, struct kos_bytes 
     struct op op;
     if (!op_take(announce, id, &op))
         return;
-    if (op.kind == OP_SEND)
+    if (op.kind == OP_TAKE && status < 0)
+        refused(announce, op.call);
+    else if (op.kind == OP_SEND)
         sent(announce, op.call, status, result);
     else if (op.kind == OP_LIST)
         listed(announce, op.call, status, result);
@@ -243,8 +271,10 @@ static void completed(void *self, uint64_t id, int32_t status, struct kos_bytes 
 
 static void timer(void *self, uint64_t id)
 {
-    (void)id;
-    prune(self);
+    if (id == TIMER_AGAIN)
+        defer_refused(self);
+    else
+        prune(self);
 }
 
 static int32_t init(const struct kos_host *host, const struct kos_conf *conf, void **ret_self, struct kos_error *ret_error)
@@ -256,7 +286,7 @@ static int32_t init(const struct kos_host *host, const struct kos_conf *conf, vo
     announce->host = host;
     announce->control = control;
     announce->keep_ms = kos_conf_number(conf, "keep");
-    announce->last = 1; /* 1 is the timer */
+    announce->last = TIMER_AGAIN;
     *ret_self = announce;
     return KOS_OK;
 }
@@ -278,6 +308,11 @@ static void fini(void *self)
     struct op op;
     while (announce->ops)
         op_take(announce, announce->ops->op, &op);
+    while (announce->refused) {
+        struct op *next = announce->refused->next;
+        free(announce->refused);
+        announce->refused = next;
+    }
     free(announce);
 }
 
