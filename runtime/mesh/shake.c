@@ -267,14 +267,6 @@ uint64_t mesh_shake_limit_ms(const struct mesh_link *link)
 
 /* ---- in ---- */
 
-static bool same(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    uint8_t difference = 0;
-    for (size_t i = 0; i < len; i++)
-        difference |= a[i] ^ b[i];
-    return !difference;
-}
-
 static bool parse(const struct mesh_shake *shake, struct kos_bytes datagram, struct shake_message *message)
 {
     const uint8_t *in = datagram.data;
@@ -291,7 +283,7 @@ static bool parse(const struct mesh_shake *shake, struct kos_bytes datagram, str
     if (cookie) {
         if (datagram.len < HEAD + MESH_COOKIE_LEN + 2)
             return false;
-        message->cookie_good = same(in + at, shake->own_cookie, MESH_COOKIE_LEN);
+        message->cookie_good = klp_equal(in + at, shake->own_cookie, MESH_COOKIE_LEN);
         at += MESH_COOKIE_LEN;
     }
     size_t len = (size_t)in[at] << 8 | in[at + 1];

@@ -8,3 +8,10 @@ tests_attack_evil_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $
 tests_attack_evil_LDADD = sdk/klp/libklpall.la
 INTEGRATION += tests/integration/attack.py
 INTEGRATION += tests/integration/wiped.py
+
+check_PROGRAMS += tests/attack/constant
+TESTS += tests/attack/constant
+tests_attack_constant_SOURCES = tests/attack/constant.c
+tests_attack_constant_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
+tests_attack_constant_LDADD = sdk/klp/libklpall.la
+tests_attack_constant_LDFLAGS = $(AM_LDFLAGS) -no-install

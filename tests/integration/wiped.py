@@ -8,7 +8,7 @@ import json
 import os
 import re
 
-from kit import Skipped, check, equal, run
+from kit import SRC, Skipped, check, equal, run
 
 from attack import Evil
 
@@ -195,6 +195,22 @@ def test_no_core_file(case):
     if not sanitized:  # the leak checker attaches to its own process
         for name in ("mem", "environ", "maps"):
             equal(os.stat(f"/proc/{home.process.pid}/{name}").st_uid, 0, f"/proc/PID/{name} is root's: not dumpable")
+
+
+def test_comparisons_of_secrets(case):
+    """Every memcmp of the protocol and the runtime compares what is public; what is not goes through klp_equal."""
+    del case
+    found = 0
+    for folder in ("sdk/klp", "runtime"):
+        for path in glob.glob(os.path.join(SRC, folder, "**", "*.c"), recursive=True):
+            with open(path, encoding="utf-8") as source:
+                for number, line in enumerate(source, 1):
+                    if "memcmp(" in line and not path.endswith("_test.c"):
+                        found += 1
+                        words = re.sub(r"[a-z_]*(magic|digest|head|static|public)[a-z_]*", "", line.split("memcmp(", 1)[1])
+                        secret = re.search(r"secret|cookie|\bmac\b|\btag\b|token|passphrase|seed|->key\b", words)
+                        check(not secret, f"{path}:{number} compares {secret and secret[0]}: use klp_equal: {line}")
+    check(found > 20, "there are comparisons to look at")
 
 
 if __name__ == "__main__":
