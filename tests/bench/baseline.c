@@ -5,7 +5,8 @@
  *
  *   baseline crypto SECONDS                     Ed25519 signatures and verifications of libsodium, a second
  *   baseline tcp SECONDS BYTES                  a round trip between two processes over a bare TCP connection
- *   baseline log SECONDS FILE BYTES GROUP       records appended to a preallocated file, one fdatasync a group
+ *   baseline log SECONDS FILE BYTES GROUP       records appended to a preallocated file, one fdatasync a group; the file
+ *                                               stays, so that another run finds it made
  */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -22,7 +23,7 @@
 
 #include "latency.h"
 
-enum { LOG_BYTES = 64 << 20, SIGNED_BYTES = 42 /* klp-msg/1, zero, SHA-256 */ };
+enum { LOG_BYTES = 32 << 20, SIGNED_BYTES = 42 /* klp-msg/1, zero, SHA-256 */ };
 
 static uint64_t now_ns(void)
 {
@@ -106,11 +107,13 @@ static void tcp(double seconds, size_t bytes)
 static int preallocated(const char *path)
 {
     static const uint8_t zeros[1 << 20];
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    need(fd >= 0 && posix_fallocate(fd, 0, LOG_BYTES) == 0, path);
-    for (off_t at = 0; at < LOG_BYTES; at += (off_t)sizeof zeros)
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    need(fd >= 0, path);
+    off_t there = lseek(fd, 0, SEEK_END);
+    need(posix_fallocate(fd, 0, LOG_BYTES) == 0, path);
+    for (off_t at = there; at < LOG_BYTES; at += (off_t)sizeof zeros)
         need(pwrite(fd, zeros, sizeof zeros, at) == (ssize_t)sizeof zeros, path);
-    need(fsync(fd) == 0, path);
+    need(there == LOG_BYTES || fsync(fd) == 0, path);
     return fd;
 }
 
@@ -132,7 +135,6 @@ static void logging(double seconds, const char *path, size_t bytes, size_t group
            (double)(records / group) * 1e9 / (double)took);
     free(data);
     close(fd);
-    unlink(path);
 }
 
 int main(int argc, char **argv)

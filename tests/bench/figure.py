@@ -86,6 +86,8 @@ class Report:
 
     def without(self, name, why):
         """A figure that could not be taken, with the reason: said, never left out."""
+        if name in (other for other, _ in self.missing):
+            return
         self.missing.append((name, why))
         print(f"NOT MEASURED  {name}: {why}", flush=True)
 

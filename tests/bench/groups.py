@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import random
+import statistics
 import subprocess
 import time
 
@@ -13,8 +14,6 @@ from figure import Curve, Figure
 from kosd import Failed
 from peers import ASKS
 
-MEMORY = "/dev/shm"
-
 
 class Run:
     """What all groups share: options, report, peers, and kosd pairs that are started once and wait between rounds."""
@@ -22,15 +21,14 @@ class Run:
     def __init__(self, options, report, peers):
         self.options, self.report, self.peers, self.pairs, self.stages, self.known = options, report, peers, {}, [], {}
 
-    def stage(self, memory=False):
-        stage = kosd.Stage(self.options.stage, self.options.load, state=MEMORY if memory and os.path.isdir(MEMORY) else None)
+    def stage(self):
+        stage = kosd.Stage(self.options.stage, self.options.load)
         self.stages.append(stage)
         return stage
 
     def pair(self, kind):
         if kind not in self.pairs:
-            stage = self.stage(memory="memory" in kind)
-            self.pairs[kind] = kosd.pair(stage, isolate="cells" in kind)
+            self.pairs[kind] = kosd.pair(self.stage(), isolate=kind == "cells")
         return self.pairs[kind]
 
     def baseline(self, *arguments):
@@ -48,84 +46,96 @@ def try_peer(run, name, what, **more):
     try:
         return run.peers.run(name, what, run.options.seconds, **more)
     except Failed as error:
-        run.report.without(f"{name}, {what}", str(error))
-        run.peers.programs.pop(name)
+        run.report.without(f"a round of {name}, {what}", str(error))
         return None
 
 
 def one_way(run):
-    o = run.options
-    rate = Figure("messages one way, state on disk", "messages/s", "higher", "one way",
-                  "512 bytes each; signed, encrypted, policy-checked, on disk at both ends, handled; counted by the receiver's kosctl status. "
-                  "Peers: encrypted, not signed, not stored.",
-                  target={"NATS TLS nkeys": 1, "zmq CURVE": 1}, goal="as many signed and stored as others carry unsigned")
-    memory = Figure("messages one way, state in memory", "messages/s", "higher", "one way", "the same with the instances on a tmpfs, where an fdatasync costs nothing")
-    verified = Figure("messages verified, state on disk", "messages/s", "higher", "one way", "beside what one libsodium Ed25519 verification for each would allow a core",
-                      target={"one verification each": 20}, goal="20 times one verification each")
-    cpu = Figure("processor time of a message one way, all processes", "us", "lower", "one way", "user and system, sender, receiver and what stands between them; kos with its state on disk")
-    cells = Figure("messages one way, every plugin in a cell", "messages/s", "higher", "one way", "state on disk; tcp and the handlers each in a process of their own, under seccomp")
-    batch = Figure("messages a signature of the sender covers", "messages", "higher", "one way")
+    o, group = run.options, "one way"
+    rate = Figure("messages one way, transient", "messages/s", "higher", group,
+                  "512 bytes each; signed, encrypted, policy-checked, handled, at most once, as the peers' are; counted by the receiver's kosctl status "
+                  "(handled). Peers: encrypted, not signed.",
+                  target={"NATS TLS nkeys": 1, "zmq CURVE": 1}, goal="as many signed as others carry unsigned")
+    stored = Figure("messages one way, durable", "messages/s", "higher", group,
+                    "the same, on disk at both ends before they are acknowledged, and their effects exactly once; the peers store nothing")
+    verified = Figure("messages verified, transient", "messages/s", "higher", group, "beside what one libsodium Ed25519 verification for each would allow a core",
+                      target={"one verification each": 20}, goal="20 times the rate of one verification each")
+    cpu = {kind: Figure(f"processor time of a message one way, {kind}", "us", "lower", group,
+                        "user and system, of all processes on the way") for kind in ("transient", "durable")}
+    cells = {kind: Figure(f"messages one way, {kind}, every plugin in a cell", "messages/s", "higher", group,
+                          "tcp and the handlers each in a process of their own, under seccomp and Landlock") for kind in ("transient", "durable")}
+    batch = Figure("messages that one signature covers, transient", "messages", "higher", group)
+    delay = Figure("from sender to handler under that load, transient, p50", "ms", "lower", group, f"with {o.window} messages under way")
+
+    def measured(pair, kind):
+        return load.one_way(*run.pair(pair), seconds=o.seconds, window=o.window, per_tx=o.per_tx, transient=kind == "transient")
     for _ in range(o.rounds):
-        got = load.one_way(*run.pair("disk"), seconds=o.seconds, window=o.window, per_tx=o.per_tx)
+        got = measured("kosd", "transient")
         rate.add(got["rate"])
-        verified.add(got["verified"]).add(run.baseline("crypto", 0.5)["verify"], "one verification each")
-        cpu.add((got["cpu_receiver"] + got["cpu_sender"]) * 1e6 / got["rate"])
         batch.add(got["batch"])
+        delay.add(got["latency"]["p50_ns"] / 1e6)
+        cpu["transient"].add((got["cpu_receiver"] + got["cpu_sender"]) * 1e6 / got["rate"])
+        verified.add(got["verified"]).add(run.baseline("crypto", 0.5)["verify"], "one verification each")
         for name in list(run.peers.programs):
             peer = try_peer(run, name, "one-way")
             if peer:
                 rate.add(peer["rate"], name)
-                memory.add(peer["rate"], name)
-                cpu.add(peer["cpu_us"], name)
-        memory.add(load.one_way(*run.pair("memory"), seconds=o.seconds, window=o.window, per_tx=o.per_tx)["rate"])
-        cells.add(load.one_way(*run.pair("cells"), seconds=o.seconds, window=o.window, per_tx=o.per_tx)["rate"])
-    run.report.add(rate, memory, verified, cpu, cells, batch)
+                stored.add(peer["rate"], name)
+                cpu["transient"].add(peer["cpu_us"], name)
+        got = measured("kosd", "durable")
+        stored.add(got["rate"])
+        cpu["durable"].add((got["cpu_receiver"] + got["cpu_sender"]) * 1e6 / got["rate"])
+        for kind, figure in cells.items():
+            figure.add(measured("cells", kind)["rate"])
+    run.report.add(rate, stored, verified, *cpu.values(), *cells.values(), batch, delay)
 
 
 def ask(run):
-    o = run.options
-    group = "request and reply"
-    many = {kind: Figure(f"requests and replies, {o.ask_window} under way, {text}", "requests/s", "higher", group,
-                         "each reply is a signed message of its own" if kind == "disk" else "")
-            for kind, text in (("disk", "state on disk"), ("memory", "state in memory"))}
+    o, group = run.options, "request and reply"
+    many = {kind: Figure(f"requests and replies, {kind}", "requests/s", "higher", group, f"{o.ask_window} under way; each reply is a signed message of its own")
+            for kind in ("transient", "durable")}
     for _ in range(o.rounds):
-        for kind, figure in many.items():
-            figure.add(load.ask(*run.pair(kind), seconds=o.seconds, window=o.ask_window)["rate"])
+        many["transient"].add(load.ask(*run.pair("kosd"), seconds=o.seconds, window=o.ask_window, transient=True)["rate"])
         for name in list(run.peers.programs):
             peer = try_peer(run, name, "ask", window=ASKS.get(name, o.ask_window))
             if peer:
-                many["disk"].add(peer["rate"], name)
-                many["memory"].add(peer["rate"], name)
+                many["transient"].add(peer["rate"], name)
+        many["durable"].add(load.ask(*run.pair("kosd"), seconds=o.seconds, window=o.ask_window)["rate"])
     run.report.add(*many.values())
     latency(run, group, "alone", lambda name, kind: {"window": 1})
     # At half of what each carried a moment ago.
-    latency(run, group, "at half load", lambda name, kind: {"window": 100000, "rate": (many[kind].value if name == "kos" else many[kind].peer(name)) / 2})
+    def half(name, kind):
+        runs = many[kind].kos if name == "kos" else many[kind].peers.get(name)
+        return {"window": 100000, "rate": statistics.median(runs) / 2} if runs else None
+    latency(run, group, "at half load", half)
 
 
 def latency(run, group, how, load_of):
     o = run.options
-    figures = {(kind, part): Figure(f"request and reply {how}, {part}, state {'on disk' if kind == 'disk' else 'in memory'}", "us", "lower", group)
-               for kind in ("disk", "memory") for part in ("p50", "p99")}
+    figures = {(kind, part): Figure(f"request and reply {how}, {part}, {kind}", "us", "lower", group) for kind in ("transient", "durable") for part in ("p50", "p99")}
     if how == "alone":
-        name = "2 signatures, 2 verifications, a TCP round trip"
-        best = figures["memory", "p50"]
-        best.target, best.goal = {name: 1.5}, "within 1.5 times what it is made of (no disk in it)"
+        parts = "2 signatures, 2 verifications, a TCP round trip"
+        best = figures["transient", "p50"]
+        best.target, best.goal = {parts: 1.5}, "within 1.5 times what it is made of"
         best.text = "the sum is measured in the same run: libsodium, and 512 bytes to and fro over bare TCP"
-        figures["disk", "p50"].text = "the same sum, though each message is made durable at both ends before it goes on"
+        figures["durable", "p50"].text = "the same sum, though each message is on disk at both ends before it goes on"
+    else:
+        figures["transient", "p50"].text = "each at half of the requests a second that it carried above"
     for _ in range(o.rounds):
-        for kind in ("disk", "memory"):
-            got = load.ask(*run.pair(kind), seconds=o.seconds, **load_of("kos", kind))["latency"]
+        for kind in ("transient", "durable"):
+            got = load.ask(*run.pair("kosd"), seconds=o.seconds, transient=kind == "transient", **load_of("kos", kind))["latency"]
             for part in ("p50", "p99"):
                 figures[kind, part].add(got[part + "_ns"] / 1e3)
         if how == "alone":
             crypto, tcp = run.baseline("crypto", 0.5), run.baseline("tcp", 0.5, load.BYTES)
-            for kind in ("disk", "memory"):
-                figures[kind, "p50"].add(2e6 / crypto["sign"] + 2e6 / crypto["verify"] + tcp["p50_ns"] / 1e3, name)
-        for peer_name in list(run.peers.programs):
-            got = try_peer(run, peer_name, "ask", **load_of(peer_name, "disk"))
-            for kind, part in figures:
+            for kind in ("transient", "durable"):
+                figures[kind, "p50"].add(2e6 / crypto["sign"] + 2e6 / crypto["verify"] + tcp["p50_ns"] / 1e3, parts)
+        for name in list(run.peers.programs):
+            wanted = load_of(name, "transient")
+            got = try_peer(run, name, "ask", **wanted) if wanted else None
+            for part in ("p50", "p99"):
                 if got:
-                    figures[kind, part].add(got["latency"][part + "_ns"] / 1e3, peer_name)
+                    figures["transient", part].add(got["latency"][part + "_ns"] / 1e3, name)
     run.report.add(*figures.values())
 
 
@@ -141,6 +151,8 @@ def durable(run):
         stage = run.stage()
         receiver, sender = kosd.pair(stage)
         receiver.stop()
+        log = os.path.join(stage.dir, "bare.log")
+        run.baseline("log", 0.01, log, load.BYTES, 1)
         for n, figure in figures.items():
             before = sender.status()
             sending = sender.sending(target=receiver.address, commit=True, seconds=o.seconds, count=40000, window=n, per_tx=max(1, n // 16), bytes=load.BYTES)
@@ -153,7 +165,7 @@ def durable(run):
             figure.add(done["committed"] / (done["elapsed_ns"] / 1e9))
             if n == 1:
                 syncs.add((after["store"]["syncs"] - before["store"]["syncs"]) / (done["elapsed_ns"] / 1e9))
-            bare = run.baseline("log", o.seconds / 2, os.path.join(stage.dir, "bare.log"), size, n)
+            bare = run.baseline("log", o.seconds, log, size, n)
             figure.add(bare["rate"], "bare preallocated log")
         stage.close()
     run.report.add(*figures.values(), syncs)
@@ -192,7 +204,7 @@ def idle_peers(run):
             measured.append((count, receiver.memory()))
             memory.add("kosd", count, measured[-1][1] / 2**20)
             if count != 1:
-                got = load.one_way(receiver, sender, seconds=o.seconds, warm=0.5, window=o.window, per_tx=o.per_tx)
+                got = load.one_way(receiver, sender, seconds=o.seconds, warm=0.5, window=o.window, per_tx=o.per_tx, transient=True)
                 rates.add("kosd", count, got["cpu_receiver"] * 1e6 / got["rate"])
         if receiver.status()["sessions"] != counts[-1] + 1:
             raise Failed(f"{receiver.status()['sessions']} sessions are left of {counts[-1] + 1}")
@@ -235,7 +247,7 @@ def cost(run, stage_of, counts, curve, starts):
             starts.add("kosd", count, (time.monotonic() - begun) * 1000)
             sender.start()
             kosd.acquaint(receiver, sender)
-            runs = [load.one_way(receiver, sender, seconds=o.seconds, warm=0.5, window=o.window, per_tx=o.per_tx) for _ in range(1 if o.quick else 2)]
+            runs = [load.one_way(receiver, sender, seconds=o.seconds, warm=0.5, window=o.window, per_tx=o.per_tx, transient=True) for _ in range(1 if o.quick else 2)]
             best = min(runs, key=lambda got: got["cpu_receiver"] / got["rate"])
             curve.add("kosd", count, best["cpu_receiver"] * 1e6 / best["rate"])
         finally:

@@ -2,6 +2,7 @@
  * What the peers of the benchmarks share: two processes, a window, a rate, a count of what arrived and when. */
 #include "peer.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -107,19 +108,46 @@ static void measure(struct peer *peer, const struct peer_ops *ops)
     fflush(stdout);
 }
 
+static bool take(struct peer *peer, const char *what, const char *seconds, const char *window, const char *rate)
+{
+    if (strcmp(what, "one-way") != 0 && strcmp(what, "ask") != 0)
+        return false;
+    peer->ask = strcmp(what, "ask") == 0;
+    peer->seconds_ns = (uint64_t)(strtod(seconds, NULL) * 1e9);
+    peer->window = strtoull(window, NULL, 10);
+    peer->rate = strtod(rate, NULL);
+    return true;
+}
+
+/* Between measurements both ends only stay in touch. */
+static void serve(struct peer *peer, const struct peer_ops *ops)
+{
+    char what[16], seconds[16], window[16], rate[32];
+    struct pollfd input = { .fd = 0, .events = POLLIN };
+    for (;;) {
+        while (poll(&input, 1, 20) == 0)
+            ops->idle(peer, false);
+        if (scanf("%15s %15s %15s %31s", what, seconds, window, rate) != 4 || !take(peer, what, seconds, window, rate))
+            return;
+        peer->sent = peer->answered = peer->shared->received = 0;
+        memset(&peer->latency, 0, sizeof peer->latency);
+        peer->shared->busy = true;
+        measure(peer, ops);
+        peer->shared->busy = false;
+    }
+}
+
 int peer_main(int argc, char **argv, const struct peer_ops *ops)
 {
     static struct peer peer;
-    if (argc < 5 || (strcmp(argv[1], "one-way") != 0 && strcmp(argv[1], "ask") != 0))
+    bool serving = argc == 2 && strcmp(argv[1], "serve") == 0;
+    if (!serving && (argc < 5 || !take(&peer, argv[1], argv[2], argv[3], argv[4])))
         peer_die("usage: %s one-way|ask SECONDS WINDOW RATE [where]", argv[0]);
-    peer.ask = strcmp(argv[1], "ask") == 0;
-    peer.seconds_ns = (uint64_t)(strtod(argv[2], NULL) * 1e9);
-    peer.window = strtoull(argv[3], NULL, 10);
-    peer.rate = strtod(argv[4], NULL);
-    peer.more = argv + 5;
+    peer.more = argv + (serving ? 2 : 5);
     peer.shared = mmap(NULL, sizeof *peer.shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (peer.shared == MAP_FAILED)
         peer_die("no shared memory");
+    peer.shared->busy = !serving;
     pid_t parent = getpid(), child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -133,7 +161,10 @@ int peer_main(int argc, char **argv, const struct peer_ops *ops)
             peer_die("%s: the receiving process did not begin", ops->name);
     }
     ops->connect(&peer);
-    measure(&peer, ops);
+    if (serving)
+        serve(&peer, ops);
+    else
+        measure(&peer, ops);
     peer.shared->stop = true;
     for (int i = 0; i < 200 && waitpid(child, NULL, WNOHANG) != child; i++)
         peer_sleep_ns(10000000);

@@ -5,6 +5,8 @@
  * only counts stand, never messages.
  *
  *   PROGRAM one-way|ask SECONDS WINDOW RATE [where the server is]
+ *   PROGRAM serve                                  the same four words on each line of stdin, over one connection, for
+ *                                                  peers that take long to find each other
  */
 #ifndef BENCH_PEER_H
 #define BENCH_PEER_H
@@ -21,6 +23,7 @@ enum { PEER_BYTES = 512, PEER_PACE_NS = 250000, PEER_WARM_MS = 500, PEER_SETTLE_
 struct peer_shared {
     _Atomic uint64_t received;      /* one-way: by the child */
     _Atomic bool ready, met, stop;  /* the child can be sent to; the parent has said who it is; the child is to end */
+    _Atomic bool busy;              /* something is being measured: nobody may be idle */
     char text[512], back[512];      /* what the parent has to know to reach the child, and the other way */
 };
 

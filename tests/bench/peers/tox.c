@@ -11,7 +11,7 @@
 #include <string.h>
 #include <tox/tox.h>
 
-enum { ONE_WAY = 200, ASK = 201, ANSWER = 202, CONNECT_S = 60, TURN_NS = 50000 };
+enum { ONE_WAY = 200, ASK = 201, ANSWER = 202, CONNECT_S = 60, TURN_NS = 50000, IDLE_NS = 10000000 };
 
 struct end {
     Tox *tox;
@@ -101,7 +101,7 @@ static void receive(struct peer *peer)
     meet(&end, peer->shared->back);
     while (!peer->shared->stop) {
         tox_iterate(end.tox, &end);
-        peer_sleep_ns(TURN_NS);
+        peer_sleep_ns(peer->shared->busy ? TURN_NS : IDLE_NS);
     }
 }
 

@@ -48,6 +48,9 @@ static void receive(struct peer *peer)
     check(zmq_setsockopt(in, ZMQ_CURVE_SERVER, &yes, sizeof yes), "CURVE_SERVER");
     check(zmq_setsockopt(in, ZMQ_CURVE_SECRETKEY, server_secret, sizeof server_secret), "secret key");
     check(zmq_setsockopt(in, ZMQ_RCVTIMEO, &wait_ms, sizeof wait_ms), "RCVTIMEO");
+    /* Else a ROUTER drops what its peer's queue does not take. */
+    if (peer->ask)
+        check(zmq_setsockopt(in, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes), "ROUTER_MANDATORY");
     check(zmq_bind(in, "tcp://127.0.0.1:*"), "bind");
     check(zmq_getsockopt(in, ZMQ_LAST_ENDPOINT, peer->shared->text, &len), "endpoint");
     peer->shared->ready = true;
