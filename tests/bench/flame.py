@@ -8,6 +8,8 @@ import re
 import sys
 
 WIDTH, ROW, MARGIN, NARROWEST = 1400, 17, 10, 0.4
+# Thread, process, perhaps a processor, time, weight, event.
+HEAD = re.compile(r"^(.*?)\s+(?:\d+/)?\d+\s+(?:\[\d+\]\s+)?[\d.]+:\s+(\d+)\s+\S+:")
 FRAME = re.compile(r"^\s+[0-9a-f]+ (.*?)(?:\+0x[0-9a-f]+)? \((.*)\)$")
 
 
@@ -27,7 +29,7 @@ def chains(lines):
                 yield [thread] + stack[::-1], weight
             thread, stack = None, []
         elif line[0] not in " \t":
-            head = re.match(r"^(.*?)\s+(?:\d+/)?\d+ .*?(\d+)\s+\S+:", line)
+            head = HEAD.match(line)
             thread = head.group(1) if head else line.split()[0]
             weight = int(head.group(2)) if head else 1
         else:
@@ -56,7 +58,7 @@ def self_times(root):
         name, box = queue.pop()
         own[name] += box.count - sum(callee.count for callee in box.callees.values())
         queue += box.callees.items()
-    return [(count / root.count, name) for name, count in own.most_common() if name and root.count]
+    return [(count / root.count, name) for name, count in own.most_common() if name and count]
 
 
 def inclusive(root):

@@ -76,6 +76,15 @@ clean-local: bench-clean
 bench-clean:
 	rm -rf tests/bench/stage tests/bench/stage.log tests/bench/report.json tests/bench/report.md tests/bench/plot-*.svg
 CLEANFILES += tests/bench/flame-receiver.svg tests/bench/flame-sender.svg
+TESTS += tests/bench/bench_test.py
+EXTRA_DIST += tests/bench/bench_test.py tests/bench/README.md
+if HAVE_CHECK
+check_PROGRAMS += tests/bench/latency_test
+TESTS += tests/bench/latency_test
+tests_bench_latency_test_SOURCES = tests/bench/latency_test.c tests/bench/latency.h
+tests_bench_latency_test_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_bench_latency_test_LDADD = $(CHECK_LIBS)
+endif
 .PHONY: bench bench-vector bench-cell bench-stage bench-load bench-profile bench-clean
 
 EXTRA_PROGRAMS += tests/bench/carrier
