@@ -134,38 +134,42 @@ size_t klp_base32(struct kos_bytes data, char *ret_text)
     return n;
 }
 
-static int base32_value(uint8_t c)
-{
-    if (c >= 'a' && c <= 'z')
-        return c - 'a';
-    return c >= '2' && c <= '7' ? c - '2' + 26 : -1;
-}
+enum { BASE32_BAD = 0x80 };
+
+#define V BASE32_BAD
+static const uint8_t base32_values[256] = {
+    V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V,
+    V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, 26, 27, 28, 29, 30, 31, V, V, V, V, V, V, V, V,
+    V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V,
+    V, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, V, V, V, V, V,
+    V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V,
+    V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V,
+    V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V,
+    V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V, V,
+};
+#undef V
 
 int32_t klp_unbase32(struct kos_bytes text, uint8_t *ret_data, size_t cap, size_t *ret_len)
 {
     /* 1, 3 and 6 digits over a multiple of 8 encode no whole number of bytes (RFC 4648 section 6). */
-    size_t rest = text.len % 8;
+    size_t rest = text.len % 8, len = text.len / 8 * 5 + rest * 5 / 8, n = 0;
     if (rest == 1 || rest == 3 || rest == 6)
         return KOS_E_SYNTAX;
+    uint8_t bad = 0;
     for (size_t i = 0; i < text.len; i++)
-        if (base32_value(text.data[i]) < 0)
-            return KOS_E_SYNTAX;
-    size_t len = text.len / 8 * 5 + rest * 5 / 8;
+        bad |= base32_values[text.data[i]];
     unsigned spare = (unsigned)(rest * 5 % 8);
-    if (spare && base32_value(text.data[text.len - 1]) & ((1 << spare) - 1))
+    if (bad & BASE32_BAD || (spare && base32_values[text.data[text.len - 1]] & ((1 << spare) - 1)))
         return KOS_E_SYNTAX;
     if (len > cap)
         return KOS_E_LIMIT;
-    uint32_t bits = 0;
-    unsigned have = 0;
-    size_t n = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        bits = bits << 5 | (uint32_t)base32_value(text.data[i]);
-        have += 5;
-        if (have >= 8) {
-            have -= 8;
-            ret_data[n++] = (uint8_t)(bits >> have);
-        }
+    for (size_t i = 0; i < text.len; i += 8) {
+        size_t digits = text.len - i < 8 ? text.len - i : 8;
+        uint64_t bits = 0;
+        for (size_t k = 0; k < digits; k++)
+            bits |= (uint64_t)base32_values[text.data[i + k]] << (35 - 5 * k);
+        for (size_t k = 0; k < digits * 5 / 8; k++)
+            ret_data[n++] = (uint8_t)(bits >> (32 - 8 * k));
     }
     if (ret_len)
         *ret_len = n;

@@ -72,6 +72,10 @@ static inline size_t json_plain_run(const uint8_t *p, const uint8_t *end)
     return (size_t)(p - start);
 }
 
+/* Like klp_json_read(), of a value that is to stand in an object: one level less. */
+struct klp_json;
+KLP_PRIVATE int32_t json_read_inner(struct kos_bytes text, size_t max_bytes, struct klp_json *ret_value, size_t *ret_offset);
+
 /* Length of the well-formed UTF-8 sequence (RFC 3629: no surrogates, shortest form) of a character
  * beyond ASCII at p, or 0. */
 KLP_PRIVATE size_t json_utf8(const uint8_t *p, const uint8_t *end);
@@ -81,5 +85,7 @@ KLP_PRIVATE int json_name_cmp(struct kos_bytes a, struct kos_bytes b, bool escap
 KLP_PRIVATE bool json_parse_double(struct kos_bytes text, double *ret_number);
 /* The type of a canonical value, from its bytes. */
 KLP_PRIVATE int32_t json_type_of(struct kos_bytes text);
+/* Like json_name_cmp(), quick where both names are ASCII as written. `plain` has no escapes. */
+KLP_PRIVATE int json_compare(struct kos_bytes plain, struct kos_bytes name);
 
 #endif

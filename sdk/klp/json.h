@@ -30,6 +30,11 @@ struct klp_json {
  * All functions below trust values that came from here. */
 int32_t klp_json_read(struct kos_bytes text, size_t max_bytes, struct klp_json *ret_value, size_t *ret_offset);
 
+/* The same, and klp_json_get_many() on what it read, in one pass; *ret_members (may be NULL) as that returns. */
+int32_t klp_json_read_many(struct kos_bytes text, size_t max_bytes, const char *const *names, size_t count,
+                           struct klp_json *ret_values, size_t *ret_members, struct klp_json *ret_value,
+                           size_t *ret_offset);
+
 /* Steps through an array or object in order. Returns false at the end. `ret_name` (objects; may be NULL) is
  * the name between its quotes, still escaped. */
 struct klp_json_iter { struct kos_bytes rest; bool object; };

@@ -84,8 +84,7 @@ bool klp_json_next(struct klp_json_iter *iter, struct kos_bytes *ret_name, struc
     return true;
 }
 
-/* Like json_name_cmp(), quick where both names are ASCII as written. `plain` has no escapes. */
-static int compare(struct kos_bytes plain, struct kos_bytes name)
+int json_compare(struct kos_bytes plain, struct kos_bytes name)
 {
     size_t n = plain.len < name.len ? plain.len : name.len, i = 0;
     while (i < n && plain.data[i] == name.data[i])
@@ -106,7 +105,7 @@ struct klp_json klp_json_get(struct klp_json object, const char *name)
         return none;
     klp_json_iter_init(object, &iter);
     while (klp_json_next(&iter, &found, &value)) {
-        int order = compare(wanted, found);
+        int order = json_compare(wanted, found);
         if (order == 0)
             return value;
         if (order < 0)
@@ -128,7 +127,7 @@ size_t klp_json_get_many(struct klp_json object, const char *const *names, size_
     klp_json_iter_init(object, &iter);
     for (; klp_json_next(&iter, &found, &value); members++) {
         int order = 1;
-        while (i < count && (order = compare(kos_bytes_str(names[i]), found)) < 0)
+        while (i < count && (order = json_compare(kos_bytes_str(names[i]), found)) < 0)
             i++;
         if (i < count && order == 0)
             ret_values[i++] = value;

@@ -17,9 +17,18 @@ struct level {
     bool object, first, plain;
 };
 
+/* The members that are wanted of the outermost object, in order; noted as they are passed. */
+struct wanted {
+    const char *const *names;
+    size_t count, at, members;
+    struct klp_json *values;
+    const uint8_t *value; /* where the value of names[at] begins; NULL: this member is none of them */
+};
+
 struct reader {
     const uint8_t *p, *end;
-    int depth;
+    int depth, depth_max;
+    struct wanted *wanted; /* NULL: none */
     struct level level[KLP_JSON_DEPTH_MAX];
 };
 
@@ -233,7 +242,7 @@ static int32_t read_value(struct reader *r)
         r->p++;
         return read_string(r, &plain) ? 0 : KOS_E_CANONICAL;
     case '{': case '[':
-        if (r->depth == KLP_JSON_DEPTH_MAX)
+        if (r->depth == r->depth_max)
             return KOS_E_LIMIT;
         r->level[r->depth++] = (struct level){ .object = *r->p == '{', .first = true };
         r->p++;
@@ -247,6 +256,27 @@ static int32_t read_value(struct reader *r)
     }
 }
 
+/* Behind the colon of a member of the outermost object. Names come in ascending order on both sides. */
+static void member_begins(struct wanted *w, struct kos_bytes name, const uint8_t *value)
+{
+    int order = 1;
+    w->members++;
+    w->value = NULL;
+    while (w->at < w->count && (order = json_compare(kos_bytes_str(w->names[w->at]), name)) < 0)
+        w->at++;
+    if (w->at < w->count && order == 0)
+        w->value = value;
+}
+
+static void member_ends(struct wanted *w, const uint8_t *end)
+{
+    if (!w->value)
+        return;
+    struct kos_bytes text = kos_bytes(w->value, (size_t)(end - w->value));
+    w->values[w->at++] = (struct klp_json){ json_type_of(text), text };
+    w->value = NULL;
+}
+
 static int32_t read_all(struct reader *r)
 {
     int32_t err = read_value(r);
@@ -254,6 +284,8 @@ static int32_t read_all(struct reader *r)
         struct level *level = &r->level[r->depth - 1];
         if (r->p == r->end)
             return KOS_E_CANONICAL;
+        if (r->wanted && r->depth == 1)
+            member_ends(r->wanted, r->p);
         if (*r->p == (level->object ? '}' : ']')) {
             r->p++;
             r->depth--;
@@ -267,17 +299,22 @@ static int32_t read_all(struct reader *r)
         if (level->object && !read_name(r, level))
             return KOS_E_CANONICAL;
         level->first = false;
+        if (r->wanted && r->depth == 1 && level->object)
+            member_begins(r->wanted, level->name, r->p);
         err = read_value(r);
     }
     return err < 0 ? err : r->p == r->end ? 0 : KOS_E_CANONICAL;
 }
 
-int32_t klp_json_read(struct kos_bytes text, size_t max_bytes, struct klp_json *ret_value, size_t *ret_offset)
+static int32_t read_text(struct kos_bytes text, size_t max_bytes, int depth_max, struct wanted *wanted,
+                         struct klp_json *ret_value, size_t *ret_offset)
 {
     struct reader r;
     r.p = text.data;
     r.end = text.data + text.len;
     r.depth = 0;
+    r.depth_max = depth_max;
+    r.wanted = wanted;
     int32_t err = text.len > max_bytes ? KOS_E_LIMIT : read_all(&r);
     if (err < 0) {
         if (ret_offset)
@@ -287,4 +324,26 @@ int32_t klp_json_read(struct kos_bytes text, size_t max_bytes, struct klp_json *
     ret_value->type = json_type_of(text);
     ret_value->text = text;
     return 0;
+}
+
+int32_t klp_json_read(struct kos_bytes text, size_t max_bytes, struct klp_json *ret_value, size_t *ret_offset)
+{
+    return read_text(text, max_bytes, KLP_JSON_DEPTH_MAX, NULL, ret_value, ret_offset);
+}
+
+int32_t json_read_inner(struct kos_bytes text, size_t max_bytes, struct klp_json *ret_value, size_t *ret_offset)
+{
+    return read_text(text, max_bytes, KLP_JSON_DEPTH_MAX - 1, NULL, ret_value, ret_offset);
+}
+
+int32_t klp_json_read_many(struct kos_bytes text, size_t max_bytes, const char *const *names, size_t count,
+                           struct klp_json *ret_values, size_t *ret_members, struct klp_json *ret_value,
+                           size_t *ret_offset)
+{
+    struct wanted wanted = { .names = names, .count = count, .values = ret_values };
+    memset(ret_values, 0, count * sizeof *ret_values);
+    int32_t err = read_text(text, max_bytes, KLP_JSON_DEPTH_MAX, &wanted, ret_value, ret_offset);
+    if (err == 0 && ret_members)
+        *ret_members = wanted.members;
+    return err;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Messages in their wire form: parsed in one pass without allocation, checked against clock and key, made.
+ * Messages in their wire form: parsed in one pass without allocation, checked against clock and key, made; and made in
+ * numbers that differ in little.
  */
 #include <klp/message.h>
 
 #include <klp/address.h>
 
+#include "codec.h"
 #include "member.h"
 
 /* Sorted, as klp_json_get_many() wants them. */
@@ -145,8 +147,14 @@ static int32_t read_member(int member, struct klp_json value, struct klp_message
     }
 }
 
+static bool same(struct kos_bytes text, const struct klp_id *id, struct kos_bytes other, const struct klp_id *other_id)
+{
+    return kos_bytes_eq(text, other) && klp_id_eq(id, other_id);
+}
+
 /* What the members say together. */
-static int32_t check_relations(const struct klp_message *message, struct kos_error *ret_error)
+static int32_t check_relations(const struct klp_message *message, const struct klp_message *before,
+                               struct kos_error *ret_error)
 {
     struct kos_error why = { 0 };
     int32_t error = check_payload(message->payload, message->seal.type != KLP_JSON_NONE);
@@ -158,10 +166,14 @@ static int32_t check_relations(const struct klp_message *message, struct kos_err
     if (message->expires - message->created > KLP_MESSAGE_LIFE_MAX_MS)
         return kos_fail(ret_error, KOS_E_LIMIT, "the message lives %lld ms, more than %lld (30 days)",
                         (long long)(message->expires - message->created), (long long)KLP_MESSAGE_LIFE_MAX_MS);
-    error = check_address(message->source, &message->source_id, &why);
+    error = before && same(message->source, &message->source_id, before->source, &before->source_id)
+                ? 0
+                : check_address(message->source, &message->source_id, &why);
     if (error < 0)
         return kos_fail(ret_error, error, "the message's source is no address of its sender: %.300s", why.text);
-    error = check_address(message->target, &message->target_id, &why);
+    error = before && same(message->target, &message->target_id, before->target, &before->target_id)
+                ? 0
+                : check_address(message->target, &message->target_id, &why);
     if (error < 0)
         return kos_fail(ret_error, error, "the message's target is no address of its receiver: %.300s", why.text);
     return 0;
@@ -169,17 +181,22 @@ static int32_t check_relations(const struct klp_message *message, struct kos_err
 
 int32_t klp_message_parse(struct kos_bytes body, struct klp_message *ret_message, struct kos_error *ret_error)
 {
+    return klp_message_parse_after(body, NULL, ret_message, ret_error);
+}
+
+int32_t klp_message_parse_after(struct kos_bytes body, const struct klp_message *before,
+                                struct klp_message *ret_message, struct kos_error *ret_error)
+{
     struct klp_message message = { 0 };
     struct klp_json object, values[M_COUNT];
     size_t offset = 0;
-    int32_t error = klp_json_read(body, KLP_MESSAGE_MAX, &object, &offset);
+    int32_t error = klp_json_read_many(body, KLP_MESSAGE_MAX, names, M_COUNT, values, NULL, &object, &offset);
     if (error == KOS_E_LIMIT && body.len > KLP_MESSAGE_MAX)
         return kos_fail(ret_error, error, "the message has %zu bytes, more than %d", body.len, KLP_MESSAGE_MAX);
     if (error < 0)
         return kos_fail(ret_error, error, "the message is not canonical JSON (RFC 8785) at byte %zu", offset);
     if (object.type != KLP_JSON_OBJECT)
         return kos_fail(ret_error, KOS_E_SYNTAX, "the message is not a JSON object");
-    klp_json_get_many(object, names, M_COUNT, values);
     if (values[M_SIGNATURE].type != KLP_JSON_NONE)
         return kos_fail(ret_error, KOS_E_SYNTAX,
                         "the message's body holds a signature: on the wire it stands beside the body");
@@ -194,7 +211,7 @@ int32_t klp_message_parse(struct kos_bytes body, struct klp_message *ret_message
             return kos_fail(ret_error, error, "the message's member \"%s\" is not acceptable: %s", names[i],
                             kos_error_text(error));
     }
-    error = check_relations(&message, ret_error);
+    error = check_relations(&message, before, ret_error);
     if (error < 0)
         return error;
     message.body = body;
@@ -300,4 +317,93 @@ int32_t klp_message_make_parsed(const struct klp_message *message, uint8_t *out,
     if (error < 0)
         return kos_fail(ret_error, error, "the message has a member that cannot be written: %s", kos_error_text(error));
     return klp_message_parse(body, ret_made, ret_error);
+}
+
+/* ---- many alike ---- */
+
+int32_t klp_message_maker_init(struct klp_message_maker *ret_maker, const struct klp_message *common,
+                               struct kos_error *ret_error)
+{
+    struct klp_message message = *common, made;
+    uint8_t text[sizeof ret_maker->tail + 512];
+    size_t needed;
+    message.id = (struct klp_id){ { 0 } };
+    message.created = 0;
+    message.expires = 1;
+    message.payload = (struct klp_json){ KLP_JSON_OBJECT, kos_bytes_str("{}") };
+    message.seal = (struct klp_json){ 0 };
+    message.has_reply_to = false;
+    int32_t error = klp_message_make_parsed(&message, text, sizeof text, &made, &needed, ret_error);
+    if (error < 0)
+        return error;
+    /* From the quote of "source" on, whose value is the first that is a text of the maker's own. */
+    const uint8_t *tail = made.source.data - sizeof "\"source\":\"" + 1;
+    ret_maker->event = common->event;
+    ret_maker->transient = common->transient;
+    ret_maker->tail_len = (size_t)(text + made.body.len - tail);
+    if (ret_maker->tail_len > sizeof ret_maker->tail)
+        return kos_fail(ret_error, KOS_E_LIMIT, "the message's texts are too long");
+    memcpy(ret_maker->tail, tail, ret_maker->tail_len);
+    return 0;
+}
+
+enum { MAKER_HEAD = 256 }; /* names, numbers and ids before and behind the payload */
+
+static uint8_t *put_bytes(uint8_t *at, struct kos_bytes bytes)
+{
+    memcpy(at, bytes.data, bytes.len);
+    return at + bytes.len;
+}
+
+static uint8_t *put_number(uint8_t *at, const char *name, int64_t number)
+{
+    char digits[20];
+    size_t n = sizeof digits;
+    do
+        digits[--n] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    return put_bytes(put_bytes(at, kos_bytes_str(name)), kos_bytes(digits + n, sizeof digits - n));
+}
+
+static uint8_t *put_id_text(uint8_t *at, const char *name, const struct klp_id *id)
+{
+    char text[KLP_ID_TEXT];
+    klp_id_text(id, text);
+    return put_bytes(put_bytes(at, kos_bytes_str(name)), kos_bytes(text, KLP_ID_TEXT - 1));
+}
+
+int32_t klp_message_maker_put(const struct klp_message_maker *maker, const struct klp_id *id, int64_t created,
+                              int64_t expires, const struct klp_id *reply_to, struct kos_bytes payload, uint8_t *out,
+                              size_t cap, size_t *ret_len, struct klp_digest *ret_digest, struct kos_error *ret_error)
+{
+    struct klp_json value;
+    size_t offset = 0;
+    if (created < 0 || expires <= created || expires - created > KLP_MESSAGE_LIFE_MAX_MS || expires > KLP_JSON_INT_MAX)
+        return kos_fail(ret_error, KOS_E_INVALID, "the message is to live from %lld to %lld", (long long)created,
+                        (long long)expires);
+    int32_t error = json_read_inner(payload, KLP_MESSAGE_MAX, &value, &offset);
+    if (error < 0 || value.type != KLP_JSON_OBJECT)
+        return kos_fail(ret_error, error < 0 ? error : KOS_E_SYNTAX, "the payload is not canonical JSON, or no object: byte %zu",
+                        offset);
+    if (cap < payload.len + maker->tail_len + MAKER_HEAD)
+        return kos_fail(ret_error, KOS_E_LIMIT, "the message needs up to %zu bytes, more than the %zu given",
+                        payload.len + maker->tail_len + MAKER_HEAD, cap);
+    uint8_t *at = put_number(out, "{\"created\":", created);
+    at = put_number(at, maker->transient ? ",\"durable\":false,\"event\":" : ",\"event\":", (int64_t)maker->event);
+    at = put_number(at, ",\"expires\":", expires);
+    at = put_id_text(at, ",\"id\":\"", id);
+    at = put_bytes(at, kos_bytes_str("\",\"payload\":"));
+    at = put_bytes(at, payload);
+    if (reply_to) {
+        at = put_id_text(at, ",\"reply_to\":\"", reply_to);
+        *at++ = '"';
+    }
+    *at++ = ',';
+    at = put_bytes(at, kos_bytes(maker->tail, maker->tail_len));
+    size_t len = (size_t)(at - out);
+    if (len > KLP_MESSAGE_MAX)
+        return kos_fail(ret_error, KOS_E_LIMIT, "the message has %zu bytes, more than %d", len, KLP_MESSAGE_MAX);
+    klp_sha256(kos_bytes(out, len), ret_digest);
+    *ret_len = len;
+    return 0;
 }

@@ -7,6 +7,7 @@
 #ifndef KLP_MESSAGE_H
 #define KLP_MESSAGE_H
 
+#include <klp/address.h>
 #include <klp/log.h>
 
 enum {
@@ -40,6 +41,8 @@ struct klp_message {
 int32_t klp_type_check(struct kos_bytes text);
 /* Parses and checks shape: required members, types, lengths, created < expires <= created + life. No clock, no key. */
 int32_t klp_message_parse(struct kos_bytes body, struct klp_message *ret_message, struct kos_error *ret_error);
+/* The same, sooner where source and target are those of `before` (may be NULL), whose texts are still there. */
+int32_t klp_message_parse_after(struct kos_bytes body, const struct klp_message *before, struct klp_message *ret_message, struct kos_error *ret_error);
 /* Against a clock: KOS_E_EXPIRED, KOS_E_FUTURE. */
 int32_t klp_message_fresh(const struct klp_message *message, int64_t now);
 /* Plain or batch by the length of the signature. The signer's log decides the key: KOS_E_SIGNATURE, KOS_E_EXPIRED
@@ -51,6 +54,18 @@ int32_t klp_message_verify(const struct klp_message *message, struct kos_bytes s
 int32_t klp_message_make(const struct klp_message *message, uint8_t *out, size_t cap, size_t *ret_len, struct kos_error *ret_error);
 /* The same, and what it made as klp_message_parse() reads it, the digest with it; *ret_needed is set by KOS_E_LIMIT. */
 int32_t klp_message_make_parsed(const struct klp_message *message, uint8_t *out, size_t cap, struct klp_message *ret_made, size_t *ret_needed, struct kos_error *ret_error);
+/* Many messages with one source, target, type, event and trace: what they share is checked and written once. */
+struct klp_message_maker {
+    uint64_t event;
+    bool transient;
+    size_t tail_len;
+    uint8_t tail[2 * KLP_ADDRESS_MAX + 384]; /* from "source" on */
+};
+/* `common`: the members named above, and `transient`; the others are not looked at. */
+int32_t klp_message_maker_init(struct klp_message_maker *ret_maker, const struct klp_message *common, struct kos_error *ret_error);
+/* What klp_message_make() makes, to the byte. `reply_to` may be NULL; `payload` is checked; `cap`: the payload, the tail and
+ * 256 bytes. */
+int32_t klp_message_maker_put(const struct klp_message_maker *maker, const struct klp_id *id, int64_t created, int64_t expires, const struct klp_id *reply_to, struct kos_bytes payload, uint8_t *out, size_t cap, size_t *ret_len, struct klp_digest *ret_digest, struct kos_error *ret_error);
 /* Text form <-> wire form. `text` may be loose JSON; *ret_signature_len is 0 when it is not signed. Outputs malloc'ed. */
 int32_t klp_message_from_text(struct kos_bytes text, uint8_t **ret_body, size_t *ret_body_len, uint8_t *ret_signature /* KLP_BATCH_SIGNATURE_MAX */, size_t *ret_signature_len, struct kos_error *ret_error);
 int32_t klp_message_to_text(struct kos_bytes body, struct kos_bytes signature, uint8_t **ret_text, size_t *ret_len, struct kos_error *ret_error);

@@ -14,12 +14,13 @@
 
 /* One text per member, in order; a test changes one and looks at the whole. */
 enum {
-    CREATED, EVENT, EXPIRES, ID, PAYLOAD, REPLY_TO, SEAL, SOURCE, SOURCE_ID, TARGET, TARGET_ID, TRACE_M, TYPE, MEMBERS
+    CREATED, DURABLE, EVENT, EXPIRES, ID, PAYLOAD, REPLY_TO, SEAL, SOURCE, SOURCE_ID, TARGET, TARGET_ID, TRACE_M, TYPE, MEMBERS
 };
-static const char *const names[MEMBERS] = { "created",   "event", "expires", "id",        "payload",
+static const char *const names[MEMBERS] = { "created",   "durable",   "event", "expires", "id",        "payload",
                                             "reply_to",  "seal",  "source",  "source_id", "target",
                                             "target_id", "trace", "type" };
 static const char *const plain[MEMBERS] = { "1781900000000",
+                                            NULL,
                                             "0",
                                             "1781900600000",
                                             "\"" ID_A "\"",
@@ -429,6 +430,71 @@ START_TEST(making)
 }
 END_TEST
 
+/* The maker writes what klp_message_make() writes, and refuses what that refuses. */
+START_TEST(makers)
+{
+    struct t_identity one;
+    struct sent sent;
+    struct kos_error error;
+    struct klp_message_maker maker;
+    struct klp_digest digest;
+    uint8_t want[4096], got[4096];
+    size_t want_len, len;
+    t_incept(&one, KLP_KIND_NODE, KLP_ALG_ED25519, 1, false, NULL);
+    send(&one, 0, T0, 1, &sent);
+    for (int i = 0; i < 16; i++) {
+        struct klp_message message = sent.message;
+        message.transient = i & 1;
+        message.has_reply_to = i & 2;
+        memset(&message.reply_to, 7, sizeof message.reply_to);
+        message.trace = i & 4 ? kos_bytes_str(TRACE) : kos_bytes(NULL, 0);
+        message.event = i & 8 ? 9007199254740991 : 0;
+        ck_assert_int_eq(klp_message_make(&message, want, sizeof want, &want_len, &error), 0);
+        ck_assert_int_eq(klp_message_maker_init(&maker, &message, &error), 0);
+        ck_assert_int_eq(klp_message_maker_put(&maker, &message.id, message.created, message.expires,
+                                               message.has_reply_to ? &message.reply_to : NULL, message.payload.text, got,
+                                               sizeof got, &len, &digest, &error),
+                         0);
+        ck_assert_uint_eq(len, want_len);
+        ck_assert_mem_eq(got, want, len);
+        struct klp_message read, after;
+        ck_assert_int_eq(klp_message_parse(kos_bytes(got, len), &read, NULL), 0);
+        ck_assert(read.transient == message.transient);
+        ck_assert_mem_eq(&read.digest, &digest, sizeof digest);
+        ck_assert_int_eq(klp_message_parse_after(kos_bytes(got, len), &read, &after, NULL), 0);
+        ck_assert_mem_eq(&after.target_id, &read.target_id, sizeof after.target_id);
+    }
+    const struct klp_id *id = &sent.message.id;
+    struct kos_bytes payload = kos_bytes_str("{}");
+    char deep[128] = "{\"a\":";
+    memset(deep + 5, '[', KLP_JSON_DEPTH_MAX - 1);
+    memset(deep + 5 + KLP_JSON_DEPTH_MAX - 1, ']', KLP_JSON_DEPTH_MAX - 1);
+    strcat(deep, "}");
+#define PUT(created, expires, payload, cap)                                                                                    \
+    klp_message_maker_put(&maker, id, created, expires, NULL, payload, got, cap, &len, &digest, &error)
+    ck_assert_int_eq(PUT(T0, T0, payload, sizeof got), KOS_E_INVALID);
+    ck_assert_int_eq(PUT(-1, T0, payload, sizeof got), KOS_E_INVALID);
+    ck_assert_int_eq(PUT(T0, T0 + KLP_MESSAGE_LIFE_MAX_MS + 1, payload, sizeof got), KOS_E_INVALID);
+    ck_assert_int_eq(PUT(T0, T0 + 1, kos_bytes_str("{ }"), sizeof got), KOS_E_CANONICAL);
+    ck_assert_int_eq(PUT(T0, T0 + 1, kos_bytes_str("[]"), sizeof got), KOS_E_SYNTAX);
+    ck_assert_int_eq(PUT(T0, T0 + 1, kos_bytes_str("{},\"signature\":1"), sizeof got), KOS_E_CANONICAL);
+    ck_assert_int_eq(PUT(T0, T0 + 1, kos_bytes_str(deep), sizeof got), KOS_E_LIMIT);
+    ck_assert_int_eq(PUT(T0, T0 + 1, payload, 100), KOS_E_LIMIT);
+    ck_assert_int_eq(PUT(T0, T0 + 1, payload, sizeof got), 0);
+#undef PUT
+    klp_log_free(one.log);
+}
+END_TEST
+
+START_TEST(transient_is_said_in_one_way)
+{
+    ck_assert_int_eq(parse_with(DURABLE, "false"), 0);
+    ck_assert_int_lt(parse_with(DURABLE, "true"), 0);
+    ck_assert_int_lt(parse_with(DURABLE, "null"), 0);
+    ck_assert_int_lt(parse_with(DURABLE, "0"), 0);
+}
+END_TEST
+
 static void round_trip(struct kos_bytes body, struct kos_bytes signature)
 {
     uint8_t *text, *again, again_signature[KLP_BATCH_SIGNATURE_MAX];
@@ -528,4 +594,4 @@ START_TEST(loose_text)
 END_TEST
 
 TESTS("klp/message", parsed, each_member, types, times, addresses, traces, sealed, torn_and_altered, oversized,
-      signed_plainly, keys_and_grace, signed_in_a_batch, making, text_form, loose_text)
+      signed_plainly, keys_and_grace, signed_in_a_batch, making, makers, transient_is_said_in_one_way, text_form, loose_text)
