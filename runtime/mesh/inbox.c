@@ -49,7 +49,7 @@ static void parse_batch(struct mesh_in *in)
     in->digests = kos_new(batch.count * sizeof *in->digests);
     while ((rc = klp_item_batch_next(&batch, &body)) > 0) {
         struct klp_message *message = &in->messages[in->count];
-        if ((rc = klp_message_parse(body, message, NULL)) < 0)
+        if ((rc = klp_message_parse_after(body, in->count ? message - 1 : NULL, message, NULL)) < 0)
             break;
         in->digests[in->count++] = message->digest;
         /* One signature: one key. */
@@ -365,6 +365,7 @@ static void unstore(struct mesh_in *in, int32_t code)
 static void judge_all(struct mesh_in *in)
 {
     struct kos_tx *tx = NULL;
+    struct mesh_judged judged = { .message = NULL };
     in->job.mesh->counters.verified += in->count;
     in->job.mesh->counters.batches_in += in->type == KLP_FRAME_BATCH;
     in->seqs = kos_new(in->count * sizeof *in->seqs);
@@ -374,7 +375,7 @@ static void judge_all(struct mesh_in *in)
         struct klp_id agent;
         struct klp_receipt recorded;
         struct mesh_refusal refusal = { .text = "" };
-        int32_t rc = mesh_inbox_judge(in, i, &agent, &recorded, &in->repeats[i], &refusal);
+        int32_t rc = mesh_inbox_judge(in, i, &judged, &agent, &recorded, &in->repeats[i], &refusal);
         if (rc < 0) {
             mesh_inbox_refused(in, &in->messages[i], rc, &refusal);
             continue;

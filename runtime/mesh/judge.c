@@ -82,8 +82,33 @@ static int32_t room(struct mesh_in *in, struct kos_policy_request *request, stru
     return KOS_OK;
 }
 
+/* What was let in holds for the next one that differs in id, time and payload only; quotas are asked for each. */
+static bool alike(const struct mesh_judged *judged, const struct klp_message *message)
+{
+    const struct klp_message *before = judged->message;
+    return before && !message->has_reply_to && message->seal.type == KLP_JSON_NONE &&
+           message->transient == before->transient && message->body.len <= judged->size_bytes &&
+           klp_id_eq(&message->source_id, &before->source_id) && klp_id_eq(&message->target_id, &before->target_id) &&
+           kos_bytes_eq(message->target, before->target) && strcmp(message->type, before->type) == 0;
+}
+
+static void refuse_by(const struct kos_policy_decision *decision, struct mesh_refusal *refusal)
+{
+    snprintf(refusal->text, sizeof refusal->text, "%s", decision->text);
+    snprintf(refusal->peer_text, sizeof refusal->peer_text, "%s", decision->peer_text);
+    memcpy(refusal->rule, decision->rule, sizeof refusal->rule);
+}
+
+static int32_t charge(struct mesh_in *in, const struct klp_message *message, struct kos_policy_request *request,
+                      struct kos_policy_decision *decision, struct mesh_refusal *refusal)
+{
+    /* What is transient is not remembered, and waits within its session's credit. */
+    int32_t rc = message->transient ? KOS_OK : room(in, request, refusal);
+    return rc < 0 ? rc : kos_trust_quota_take(in->job.mesh->trust, request, decision);
+}
+
 static int32_t allowed(struct mesh_in *in, const struct klp_message *message, const struct klp_id *agent_id,
-                       struct mesh_refusal *refusal)
+                       struct mesh_judged *judged, struct mesh_refusal *refusal)
 {
     struct kos_mesh *mesh = in->job.mesh;
     struct mesh_local_agent *agent = mesh_local_agent(mesh, agent_id);
@@ -103,29 +128,45 @@ static int32_t allowed(struct mesh_in *in, const struct klp_message *message, co
     if (rc >= 0) {
         /* Quotas are the node's: an agent more gives it none. */
         request.peer = in->peer;
-        /* What is transient is not remembered, and waits within its session's credit. */
-        if (!message->transient && (rc = room(in, &request, refusal)) < 0)
+        rc = charge(in, message, &request, &decision, refusal);
+        if (rc >= 0 && !message->has_reply_to)
+            *judged = (struct mesh_judged){ message, *agent_id, request, message->body.len };
+        if (rc < 0 && decision.code >= 0)
             return rc;
-        rc = kos_trust_quota_take(mesh->trust, &request, &decision);
     }
-    if (rc < 0) {
-        snprintf(refusal->text, sizeof refusal->text, "%s", decision.text);
-        snprintf(refusal->peer_text, sizeof refusal->peer_text, "%s", decision.peer_text);
-        memcpy(refusal->rule, decision.rule, sizeof refusal->rule);
-    }
+    if (rc < 0)
+        refuse_by(&decision, refusal);
     return rc;
 }
 
-int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded,
-                         bool *ret_repeat, struct mesh_refusal *refusal)
+static int32_t allowed_again(struct mesh_in *in, const struct klp_message *message, struct mesh_judged *judged,
+                             struct mesh_refusal *refusal)
+{
+    struct kos_policy_decision decision;
+    decision.code = KOS_OK;
+    judged->request.size_bytes = message->body.len;
+    int32_t rc = charge(in, message, &judged->request, &decision, refusal);
+    if (rc < 0 && decision.code < 0)
+        refuse_by(&decision, refusal);
+    return rc;
+}
+
+int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged *judged, struct klp_id *ret_agent,
+                         struct klp_receipt *ret_recorded, bool *ret_repeat, struct mesh_refusal *refusal)
 {
     struct kos_mesh *mesh = in->job.mesh;
     const struct klp_message *message = &in->messages[index];
-    int32_t rc = addressed(mesh, message, ret_agent, refusal);
+    bool again = alike(judged, message);
+    int32_t rc = KOS_OK;
+    if (again)
+        *ret_agent = judged->agent;
+    else
+        rc = addressed(mesh, message, ret_agent, refusal);
     if (rc == KOS_E_NOTFOUND) {
         /* Who is not let in does not learn which agents there are. */
         struct mesh_refusal denied = { 0 };
-        int32_t code = allowed(in, message, ret_agent, &denied);
+        int32_t code = allowed(in, message, ret_agent, judged, &denied);
+        judged->message = NULL;
         if (code < 0)
             *refusal = denied;
         return code < 0 ? code : rc;
@@ -158,11 +199,14 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_
         snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has published no sealing key");
         return KOS_E_SEAL_RETIRED;
     }
-    if ((rc = allowed(in, message, ret_agent, refusal)) < 0)
+    if (again)
+        return allowed_again(in, message, judged, refusal);
+    if ((rc = allowed(in, message, ret_agent, judged, refusal)) < 0)
         return rc;
     if (!mesh->sink->ops->takes(mesh->sink, message->type)) {
         snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no handler for messages of type %s",
                  message->type);
+        judged->message = NULL;
         return KOS_E_UNHANDLED;
     }
     return KOS_OK;

@@ -151,6 +151,8 @@ static void close_batches(struct kos_turn_end *hook)
 static void flush_sessions(struct kos_turn_end *hook)
 {
     struct kos_mesh *mesh = (struct kos_mesh *)(void *)((char *)hook - offsetof(struct kos_mesh, flush_sessions));
+    if (mesh->sending)
+        mesh->sending->holds = false;
     while (mesh->dirty) {
         struct mesh_session *session = mesh->dirty;
         mesh->dirty = session->dirty_next;
@@ -314,6 +316,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     free(mesh->own_record);
     free(mesh->scratch);
     free(mesh->asked_lately);
+    free(mesh->sending);
     free(mesh->opened);
     mesh->freed = true;
     /* Workers may hold secrets of the keys, which go next. Commits come back when the store closes. */

@@ -710,9 +710,22 @@ struct mesh_loose { /* a chunk of transient messages for one node, of one class,
     int64_t ends_ms;   /* steady: when the first of them expires */
     struct kos_buf digests, bodies; /* bodies: as in a batch, each behind its u32 length */
 };
-/* Adds a draft to the chunks of a transaction. */
-int32_t mesh_loose_draft(struct mesh_loose **list, struct kos_identity *signer, const struct klp_id *node,
-                         struct klp_message *message, struct kos_mesh *mesh, uint8_t klass, struct kos_error *ret_error);
+/* What drafts have in common that differ in id, payload, reply_to and time only: where they go, who signs, that the policy
+ * lets them out. Holds within one turn, as long as neither trust nor policy change. */
+struct mesh_sending {
+    bool holds;
+    int32_t klass;
+    double trust_required;
+    char type[KLP_TYPE_MAX], draft_target[KLP_ADDRESS_MAX];
+    uint8_t target_id[KOS_ID_BYTES], from_agent[KOS_ID_BYTES];
+    struct mesh_target target;
+    struct klp_id signer;
+    uint64_t per_target; /* bytes in the outbox */
+    struct klp_message_maker maker;
+};
+/* Adds a draft to the chunks of a transaction; the bytes of its message. */
+int32_t mesh_loose_draft(struct mesh_loose **list, const struct mesh_sending *sending, const struct kos_draft *draft,
+                         int64_t now, int64_t steady, struct kos_error *ret_error);
 void mesh_loose_free(struct mesh_loose *list);
 /* Takes the list: from now on the peers have it. */
 void mesh_loose_send(struct kos_mesh *mesh, struct mesh_loose **list);
@@ -811,13 +824,19 @@ void mesh_inbox_turn(struct kos_mesh *mesh); /* judges what waits for it, as far
 void mesh_inbox_free(struct kos_mesh *mesh);
 /* ---- judge.c ---- */
 /* One verified message: KOS_OK and *ret_repeat, or a refusal with what the peer may hear. */
+struct mesh_judged { /* what was decided of one message of an item, for the others like it */
+    const struct klp_message *message; /* NULL: of none yet */
+    struct klp_id agent;
+    struct kos_policy_request request;
+    uint64_t size_bytes; /* so large, or less */
+};
 struct mesh_refusal {
     char text[508];
     char peer_text[256];
     char rule[KOS_RULE_TEXT];
 };
-int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct klp_id *ret_agent, struct klp_receipt *ret_recorded,
-                         bool *ret_repeat, struct mesh_refusal *ret_refusal);
+int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged *judged, struct klp_id *ret_agent,
+                         struct klp_receipt *ret_recorded, bool *ret_repeat, struct mesh_refusal *ret_refusal);
 void mesh_inbox_refused(struct mesh_in *in, const struct klp_message *message, int32_t code,
                         const struct mesh_refusal *refusal);
 
@@ -926,6 +945,7 @@ struct kos_mesh {
     struct mesh_entry *entries, *entries_by_id;
     uint64_t outbox_bytes;
     struct mesh_peer *air;           /* peers whose transient messages wait for airtime */
+    struct mesh_sending *sending;    /* NULL: nothing transient was sent */
     struct mesh_asked *asked_lately; /* NULL: none was sent */
     uint64_t local_bytes;            /* of transient messages to ourselves, with handlers */
     struct mesh_heap outbox_due, inbox_due;

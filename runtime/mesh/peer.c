@@ -158,6 +158,8 @@ int32_t kos_mesh_disconnect(struct kos_mesh *mesh, const struct klp_id *id, stru
 /* Whom the policy no longer admits goes without a word; who may see more now, sees it. */
 void kos_mesh_trust_changed(struct kos_mesh *mesh)
 {
+    if (mesh->sending)
+        mesh->sending->holds = false;
     for (struct mesh_link *link = mesh->links, *next; link; link = next) {
         struct kos_policy_decision decision;
         next = link->hh.next;

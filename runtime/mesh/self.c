@@ -144,6 +144,8 @@ void mesh_agents_free(struct kos_mesh *mesh)
 
 void kos_mesh_agents_set(struct kos_mesh *mesh, const struct kos_mesh_agent *agents, size_t count)
 {
+    if (mesh->sending)
+        mesh->sending->holds = false;
     mesh_agents_free(mesh);
     mesh->agents = kos_new((count ? count : 1) * sizeof *mesh->agents);
     mesh->agent_count = count;

@@ -13,7 +13,7 @@ enum {
      * of its u32 length give way to length and signature. */
     HEAD = KLP_SIGNATURE_LEN + 2,
     LENGTH = 4,
-    MEMBERS = 512, /* of a message, without texts and payload, at most */
+    HEAD_ROOM = 256, /* of a message, beside its payload and what the maker has */
     AGENT_RUN_MAX = 64,
 };
 _Static_assert(2 + KLP_SIGNATURE_LEN <= HEAD + LENGTH, "the head of one message fits where that of a batch was");
@@ -97,33 +97,35 @@ static size_t get_length(const uint8_t *at)
     return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
 }
 
-int32_t mesh_loose_draft(struct mesh_loose **list, struct kos_identity *signer, const struct klp_id *node,
-                         struct klp_message *message, struct kos_mesh *mesh, uint8_t klass, struct kos_error *ret_error)
+int32_t mesh_loose_draft(struct mesh_loose **list, const struct mesh_sending *sending, const struct kos_draft *draft,
+                         int64_t now, int64_t steady, struct kos_error *ret_error)
 {
-    size_t room = MEMBERS + message->payload.text.len + message->source.len + message->target.len + message->trace.len,
-           needed = 0;
-    struct mesh_loose *chunk =
-        chunk_for(list, kos_identity_id(signer), node, kos_identity_event(signer), klass, LENGTH + room);
+    static const uint8_t none[KOS_ID_BYTES];
+    size_t room = draft->payload.len + sending->maker.tail_len + HEAD_ROOM, len = 0;
+    struct mesh_loose *chunk = chunk_for(list, &sending->signer, &sending->target.node, sending->maker.event,
+                                         (uint8_t)draft->klass, LENGTH + room);
     struct kos_buf *bodies = &chunk->bodies;
-    struct klp_message made;
-    message->transient = true;
-    message->event = chunk->event;
+    struct klp_digest digest;
+    struct klp_id id, reply_to;
+    memcpy(id.b, draft->id, sizeof id.b);
+    memcpy(reply_to.b, draft->reply_to, sizeof reply_to.b);
+    bool answers = memcmp(draft->reply_to, none, sizeof none) != 0;
     int32_t rc = kos_buf_reserve(bodies, LENGTH + room);
+    if (rc < 0)
+        return kos_fail(ret_error, rc, "the message is larger than one may be (%d bytes)", KLP_MESSAGE_MAX);
+    rc = klp_message_maker_put(&sending->maker, &id, now, now + draft->expires_in_ms, answers ? &reply_to : NULL,
+                               draft->payload, bodies->data + bodies->len + LENGTH, room, &len, &digest, ret_error);
     if (rc >= 0)
-        rc = klp_message_make_parsed(message, bodies->data + bodies->len + LENGTH, room, &made, &needed, ret_error);
-    else
-        kos_fail(ret_error, rc, "the message is larger than one may be (%d bytes)", KLP_MESSAGE_MAX);
-    if (rc >= 0)
-        rc = kos_buf_append(&chunk->digests, kos_bytes(made.digest.b, sizeof made.digest.b));
+        rc = kos_buf_append(&chunk->digests, kos_bytes(digest.b, sizeof digest.b));
     if (rc < 0)
         return rc;
-    put_length(bodies->data + bodies->len, made.body.len);
-    bodies->len += LENGTH + made.body.len;
-    chunk->bytes += made.body.len;
+    put_length(bodies->data + bodies->len, len);
+    bodies->len += LENGTH + len;
+    chunk->bytes += len;
     chunk->count++;
-    int64_t ends = mesh_steady(mesh) + (message->expires - message->created);
-    chunk->ends_ms = ends < chunk->ends_ms ? ends : chunk->ends_ms;
-    return (int32_t)(made.body.len > INT32_MAX ? INT32_MAX : made.body.len);
+    if (steady + draft->expires_in_ms < chunk->ends_ms)
+        chunk->ends_ms = steady + draft->expires_in_ms;
+    return (int32_t)len; /* at most KLP_MESSAGE_MAX */
 }
 
 /* ---- from a commit to a run ---- */

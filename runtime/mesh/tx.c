@@ -150,39 +150,50 @@ static int32_t may_send(struct kos_mesh *mesh, const struct kos_draft *draft, co
     return KOS_OK;
 }
 
-static int32_t make_room(struct kos_mesh_tx *tx, const struct mesh_entry *entry, const char *type, bool transient)
+/* What the outbox may hold for one node. */
+static uint64_t outbox_of(struct kos_mesh *mesh, const struct klp_id *node, const char *type)
 {
-    struct kos_mesh *mesh = tx->mesh;
-    struct mesh_peer *peer = mesh_peer_find(mesh, &entry->node);
-    char label[KLP_ID_TEXT];
     uint64_t per_target = mesh->limits.outbox_per_target_bytes;
     struct kos_policy_limits limits;
     struct kos_policy_request request = { .direction = KOS_OUTBOUND,
-                                          .peer = entry->node,
-                                          .peer_name = kos_trust_name_of(mesh->trust, &entry->node),
+                                          .peer = *node,
+                                          .peer_name = kos_trust_name_of(mesh->trust, node),
                                           .type = type,
                                           .transport = "",
                                           .agent = "",
-                                          .score = kos_trust_score(mesh->trust, &entry->node) };
+                                          .score = kos_trust_score(mesh->trust, node) };
     struct kos_policy *policy = kos_trust_policy(mesh->trust);
     if (policy) {
         kos_policy_limits(policy, &request, &limits);
         if (limits.outbox_bytes && limits.outbox_bytes < per_target)
             per_target = limits.outbox_bytes;
     }
-    if (mesh->outbox_bytes + tx->bytes + entry->bytes > mesh->limits.outbox_bytes)
+    return per_target;
+}
+
+static int32_t make_room(struct kos_mesh_tx *tx, const struct klp_id *node, uint64_t bytes, uint64_t per_target)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    const struct mesh_peer *peer = mesh_peer_find(mesh, node);
+    char label[KLP_ID_TEXT];
+    if (mesh->outbox_bytes + tx->bytes + bytes > mesh->limits.outbox_bytes)
         return kos_fail(&tx->error, KOS_E_BUSY, "the outbox is full: %llu bytes wait (limit outbox_bytes)",
                         (unsigned long long)mesh->outbox_bytes);
-    if ((peer ? peer->bytes : 0) + entry->bytes > per_target)
+    if ((peer ? peer->bytes : 0) + bytes > per_target)
         return kos_fail(&tx->error, KOS_E_BUSY,
                         "the outbox holds all it may for %s: %llu of %llu bytes (limit outbox_per_target_bytes)",
-                        mesh_peer_label(mesh, &entry->node, label), (unsigned long long)(peer ? peer->bytes : 0),
+                        mesh_peer_label(mesh, node, label), (unsigned long long)(peer ? peer->bytes : 0),
                         (unsigned long long)per_target);
-    if (!transient && kos_store_count(mesh->store, "asked") >= MESH_ASKED_MAX)
-        return kos_fail(&tx->error, KOS_E_BUSY,
-                        "%d messages of this node may still be answered; no more can be sent before some expire",
-                        MESH_ASKED_MAX);
     return KOS_OK;
+}
+
+static int32_t make_room_asked(struct kos_mesh_tx *tx)
+{
+    if (kos_store_count(tx->mesh->store, "asked") < MESH_ASKED_MAX)
+        return KOS_OK;
+    return kos_fail(&tx->error, KOS_E_BUSY,
+                    "%d messages of this node may still be answered; no more can be sent before some expire",
+                    MESH_ASKED_MAX);
 }
 
 /* What a draft says, for `entry`; the texts are the draft's, the target's and `source`. */
@@ -259,7 +270,8 @@ static int32_t make_durable(struct kos_mesh_tx *tx, const struct kos_draft *draf
         check_payload(draft, &tx->error);
         return rc;
     }
-    return make_room(tx, entry, draft->type, false);
+    rc = make_room(tx, &entry->node, entry->bytes, outbox_of(mesh, &entry->node, draft->type));
+    return rc < 0 ? rc : make_room_asked(tx);
 }
 
 static void send_durable(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
@@ -285,35 +297,78 @@ static void send_durable(struct kos_mesh_tx *tx, const char *owner, const struct
     DL_APPEND(tx->entries, entry);
 }
 
-static int32_t send_transient(struct kos_mesh_tx *tx, const struct kos_draft *draft)
+static bool alike(const struct mesh_sending *sending, const struct kos_draft *draft)
+{
+    return sending->holds && sending->klass == draft->klass && !draft->trace && draft->type && draft->target &&
+           sending->trust_required == draft->trust_required && draft->expires_in_ms >= 1 &&
+           draft->expires_in_ms <= KLP_MESSAGE_LIFE_MAX_MS && strcmp(sending->type, draft->type) == 0 &&
+           strcmp(sending->draft_target, draft->target) == 0 &&
+           memcmp(sending->target_id, draft->target_id, sizeof sending->target_id) == 0 &&
+           memcmp(sending->from_agent, draft->from_agent, sizeof sending->from_agent) == 0;
+}
+
+/* All that drafts like this one have in common. */
+static int32_t learn(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_sending *sending)
 {
     struct kos_mesh *mesh = tx->mesh;
     struct mesh_entry entry = { .klass = (uint8_t)draft->klass };
     struct kos_identity *signer;
-    struct mesh_target target;
     struct klp_message message;
-    char source[KLP_ADDRESS_MAX], label[KLP_ID_TEXT];
-    int32_t rc = prepare(tx, draft, &entry, &target, &signer);
+    char source[KLP_ADDRESS_MAX];
+    int32_t rc = prepare(tx, draft, &entry, &sending->target, &signer);
+    sending->holds = false;
     if (rc < 0)
         return rc;
-    struct mesh_peer *peer = mesh_peer_get(mesh, &entry.node);
-    if (!klp_id_eq(&entry.node, &mesh->self) && !mesh_peer_session(peer)) {
+    draft_message(mesh, draft, &sending->target, &entry, source, &message);
+    message.transient = true;
+    message.event = kos_identity_event(signer);
+    if ((rc = klp_message_maker_init(&sending->maker, &message, &tx->error)) < 0)
+        return rc;
+    sending->signer = entry.signer;
+    sending->per_target = outbox_of(mesh, &entry.node, draft->type);
+    sending->klass = draft->klass;
+    sending->trust_required = draft->trust_required;
+    snprintf(sending->type, sizeof sending->type, "%s", draft->type);
+    memcpy(sending->target_id, draft->target_id, sizeof sending->target_id);
+    memcpy(sending->from_agent, draft->from_agent, sizeof sending->from_agent);
+    size_t len = draft->target ? strlen(draft->target) : sizeof sending->draft_target;
+    if (len < sizeof sending->draft_target && !draft->trace) {
+        memcpy(sending->draft_target, draft->target, len + 1);
+        sending->holds = true;
+    }
+    return KOS_OK;
+}
+
+static int32_t send_transient(struct kos_mesh_tx *tx, const struct kos_draft *draft)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    struct klp_id id;
+    char label[KLP_ID_TEXT];
+    int32_t rc = KOS_OK;
+    if (!mesh->sending)
+        mesh->sending = kos_new(sizeof *mesh->sending);
+    struct mesh_sending *sending = mesh->sending;
+    if (!given(draft->id, &id) || !alike(sending, draft))
+        rc = learn(tx, draft, sending);
+    if (rc < 0)
+        return rc;
+    const struct klp_id *node = &sending->target.node;
+    struct mesh_peer *peer = mesh_peer_get(mesh, node);
+    if (!klp_id_eq(node, &mesh->self) && !mesh_peer_session(peer)) {
         mesh_keep_want(peer);
         return kos_fail(&tx->error, KOS_E_UNREACHABLE,
                         "no session with %s is open, and a transient message does not wait for one",
-                        mesh_peer_label(mesh, &entry.node, label));
+                        mesh_peer_label(mesh, node, label));
     }
-    entry.bytes = draft->payload.len;
-    if ((rc = make_room(tx, &entry, draft->type, true)) < 0)
+    if ((rc = make_room(tx, node, draft->payload.len, sending->per_target)) < 0)
         return rc;
-    draft_message(mesh, draft, &target, &entry, source, &message);
-    rc = mesh_loose_draft(&tx->loose, signer, &entry.node, &message, mesh, entry.klass, &tx->error);
+    rc = mesh_loose_draft(&tx->loose, sending, draft, kos_now_ms(mesh->env), mesh_steady(mesh), &tx->error);
     if (rc < 0) {
         check_payload(draft, &tx->error);
         return rc;
     }
     tx->bytes += (uint64_t)rc;
-    mesh_asked_lately_put(mesh, &entry.id, &entry.node);
+    mesh_asked_lately_put(mesh, &id, node);
     return KOS_OK;
 }
 
