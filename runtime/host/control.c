@@ -137,7 +137,8 @@ void kos_calls_drop(struct kos_hosted *hosted)
         struct kos_plugin_reply *to = call->to;
         forget(call);
         if (to)
-            to->reply(to, hosted->why.code == KOS_E_CLOSED ? KOS_E_CANCELLED : hosted->why.code, kos_bytes(NULL, 0),
+            /* What it asked for may be on its way to the disk: a caller that hears of a refusal would ask again. */
+            to->reply(to, hosted->why.code == KOS_E_CLOSED ? KOS_E_INTERRUPTED : hosted->why.code, kos_bytes(NULL, 0),
                       hosted->why.text, false);
     }
 }

@@ -116,7 +116,7 @@ START_TEST(test_control)
         kos_hosting_call(f.hosting, "org.kos.test.probe", "Never", kos_bytes_str("{}"), 0, &f.reply, &call), KOS_OK);
     fixture_stop();
     ck_assert_int_eq(f.replies, 1);
-    ck_assert_int_eq(f.status, KOS_E_CANCELLED);
+    ck_assert_int_eq(f.status, KOS_E_INTERRUPTED); /* it may have been done, and durable, all the same */
     fixture_end();
 }
 END_TEST
