@@ -99,6 +99,8 @@ static const struct kos_conf_field fields[] = {
     FIELD(KOS_SETTING_SIZE, inbox_bytes, "256M", 4 << 20, INT64_C(1) << 40),
     FIELD(KOS_SETTING_INT, inbox_open, "4096", 1, 1 << 20),
     FIELD(KOS_SETTING_INT, dedupe_per_peer, "1000000", 1000, 100000000),
+    FIELD(KOS_SETTING_SIZE, journal_bytes, "16M", 65536, 256 << 20),
+    FIELD(KOS_SETTING_SIZE, checkpoint_bytes, "32M", 65536, 1 << 30),
     { .setting = { 0 } },
 };
 

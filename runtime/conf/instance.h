@@ -37,6 +37,7 @@ struct kos_settings {
     /* limits; each with its default in kosd.conf(5) */
     int64_t links, half_open, half_open_per_source, handshake_ms, idle_ping_ms, dead_ms, session_ms, credit_bytes,
         outbox_bytes, outbox_per_target_bytes, inbox_bytes, inbox_open, dedupe_per_peer;
+    int64_t journal_bytes, checkpoint_bytes;
 };
 /* Reads and checks kosd.conf: KOS_E_CONFIG with file, line, reason. */
 int32_t kos_settings_load(struct kos_env *env, const struct kos_instance *instance, struct kos_settings *ret_settings, struct kos_error *ret_error);

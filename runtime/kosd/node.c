@@ -22,9 +22,11 @@ static int32_t node_dirs(struct kos_node *node, struct kos_error *ret_error)
 static int32_t node_trust(struct kos_node *node, struct kos_bytes passphrase, struct kos_error *ret_error)
 {
     int32_t r;
+    struct kos_store_options options = { .segment_bytes = (uint64_t)node->settings->journal_bytes,
+                                         .checkpoint_bytes = (uint64_t)node->settings->checkpoint_bytes };
     if ((r = kos_policy_load(node->env, node->instance->policy_dir, &node->policy, ret_error)) < 0)
         return r;
-    if ((r = kos_store_open(node->env, node->instance->store_dir, NULL, &node->store, ret_error)) < 0)
+    if ((r = kos_store_open(node->env, node->instance->store_dir, &options, &node->store, ret_error)) < 0)
         return r;
     if ((r = kos_keys_open(node->env, node->instance->keys_dir, passphrase, &node->keys, ret_error)) < 0)
         return r;
