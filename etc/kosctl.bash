@@ -42,7 +42,7 @@ _kosctl_tasks()
 _kosctl_flag()
 {
     case $1 in
-    --json | --help | -h | --version | -V | --did-document | --detach | --outbound) true ;;
+    --json | --help | -h | --version | -V | --did-document | --detach | --outbound | --repair) true ;;
     --log) [[ $_kosctl_command == id ]] ;;
     *) false ;;
     esac
@@ -82,6 +82,7 @@ _kosctl_options()
     'task send') echo --input --trust --deadline --detach ;;
     'task wait') echo --from ;;
     'policy explain') echo --from --type --size --agent --outbound ;;
+    'store check') echo --repair ;;
     'message sign') echo --key --passphrase-file ;;
     'message verify') echo --log ;;
     esac
@@ -121,7 +122,7 @@ _kosctl()
             _kosctl_command="$first $word" first=
         elif [[ -z $_kosctl_command ]]; then
             case $word in
-            agent | task | policy | plugin | message) first=$word ;;
+            agent | task | policy | plugin | store | message) first=$word ;;
             *) _kosctl_command=$word ;;
             esac
         fi
@@ -136,11 +137,12 @@ _kosctl()
             task) words='send list show wait cancel' ;;
             policy) words='check explain reload' ;;
             plugin) words='list info reload' ;;
+            store) words='check' ;;
             message) words='sign verify' ;;
             esac
             COMPREPLY=($(compgen -W "${words}" -- "$cur"))
         elif [[ -z $_kosctl_command ]]; then
-            COMPREPLY=($(compgen -W 'init status id peers watch connect disconnect trust untrust agent task announce policy plugin message help' -- "$cur"))
+            COMPREPLY=($(compgen -W 'init status id peers watch connect disconnect trust untrust agent task announce policy plugin store message help' -- "$cur"))
         elif [[ $_kosctl_command == 'policy check' || $_kosctl_command == 'plugin info' || $_kosctl_command == message* ]]; then
             COMPREPLY=($(compgen -f -- "$cur"))
             compopt -o filenames

@@ -128,5 +128,9 @@ int32_t kos_audit_head(struct kos_store *store, const struct klp_id *agent, uint
 /* Reads the chain through: digests, order, signatures. */
 int32_t kos_audit_check(struct kos_store *store, const struct klp_log *agent, uint64_t *ret_entries,
                         struct kos_error *ret_error);
+/* Of a store that no node has open (kos_store_check): records read, and every trail is whole; the agents' logs are
+ * read from keys_dir, with env. */
+int32_t kos_agents_check(struct kos_env *env, const char *keys_dir, struct kos_store *store,
+                         const struct kos_store_checker *checker, struct kos_error *ret_error);
 
 #endif

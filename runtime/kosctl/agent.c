@@ -81,7 +81,7 @@ int cmd_agent_list(struct kosctl *ctl, int argc, char **argv)
         status = kosctl_ask(ctl, "org.kos.node.AgentList", NULL, &reply);
     if (status >= 0)
         return status;
-    struct table *table = table_new(headings);
+    struct table *table = columns_new(headings);
     json_array_foreach(json_object_get(reply, "agents"), i, agent) {
         struct kos_buf skills;
         char running[48], done[32], failed[32], trust[32];
@@ -155,7 +155,7 @@ int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv)
         status = kosctl_ask(ctl, "org.kos.node.PluginList", NULL, &reply);
     if (status >= 0)
         return status;
-    struct table *table = table_new(headings);
+    struct table *table = columns_new(headings);
     json_array_foreach(json_object_get(reply, "plugins"), i, plugin) {
         char *kinds = joined(json_object_get(plugin, "kinds")), *rights = joined(json_object_get(plugin, "rights")), *types = joined(json_object_get(plugin, "types"));
         bool cell = strcmp(str(plugin, "hosting"), "cell") == 0;

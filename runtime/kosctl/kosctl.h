@@ -54,7 +54,7 @@ void kosctl_print_json(json_t *document);           /* stolen; indented on a ter
 bool kosctl_colour(int fd);                         /* a terminal, and NO_COLOR unset */
 /* Columns of strings; the last is NULL. Widths by content. Control characters are escaped: names come from others. */
 struct table;
-struct table *table_new(const char *const *headings);
+struct table *columns_new(const char *const *headings);
 void table_row(struct table *table, ...) __attribute__((sentinel)); /* const char *, as many as headings, then NULL */
 void table_print(struct table *table);              /* and frees */
 const char *str(json_t *object, const char *name);  /* "" when absent */
@@ -88,6 +88,7 @@ int cmd_policy_reload(struct kosctl *ctl, int argc, char **argv);
 int cmd_plugin_list(struct kosctl *ctl, int argc, char **argv);
 int cmd_plugin_info(struct kosctl *ctl, int argc, char **argv);
 int cmd_plugin_reload(struct kosctl *ctl, int argc, char **argv);
+int cmd_store_check(struct kosctl *ctl, int argc, char **argv);
 int cmd_message_sign(struct kosctl *ctl, int argc, char **argv);
 int cmd_message_verify(struct kosctl *ctl, int argc, char **argv);
 

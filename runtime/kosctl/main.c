@@ -33,6 +33,7 @@ static const struct command commands[] = {
     { "plugin list", "plugin list", "the plugins at work", cmd_plugin_list },
     { "plugin reload", "plugin reload NAME", "replace an isolated plugin by its file as it is now; the rest of the node works on", cmd_plugin_reload },
     { "plugin info", "plugin info FILE", "what a plugin says of itself, without starting it", cmd_plugin_info },
+    { "store check", "store check [--repair]", "prove the store of an instance sound, while no kosd uses it", cmd_store_check },
     { "message sign", "message sign FILE --key DIR [--passphrase-file FILE]", "sign a message (JSON) with the node's key; works without kosd", cmd_message_sign },
     { "message verify", "message verify FILE [--log FILE]", "verify a signed message; works without kosd", cmd_message_verify },
 };

@@ -133,7 +133,7 @@ int cmd_peers(struct kosctl *ctl, int argc, char **argv)
         status = kosctl_ask(ctl, "org.kos.node.Peers", NULL, &reply);
     if (status >= 0)
         return status;
-    struct table *table = table_new(headings);
+    struct table *table = columns_new(headings);
     json_array_foreach(json_object_get(reply, "peers"), i, peer) {
         json_t *session = json_array_get(json_object_get(peer, "sessions"), 0);
         char score[32], waiting[32];

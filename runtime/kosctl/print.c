@@ -71,7 +71,7 @@ static size_t width(const char *text)
     return n;
 }
 
-struct table *table_new(const char *const *headings)
+struct table *columns_new(const char *const *headings)
 {
     struct table *table = kos_new(sizeof *table);
     table->headings = headings;

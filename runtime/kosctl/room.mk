@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 bin_PROGRAMS += kosctl
 kosctl_SOURCES = runtime/kosctl/kosctl.h runtime/kosctl/main.c runtime/kosctl/print.c runtime/kosctl/init.c runtime/kosctl/node.c \
-  runtime/kosctl/trust.c runtime/kosctl/agent.c runtime/kosctl/task.c runtime/kosctl/message.c
+  runtime/kosctl/trust.c runtime/kosctl/agent.c runtime/kosctl/task.c runtime/kosctl/message.c runtime/kosctl/store.c
 nodist_kosctl_SOURCES = runtime/kosctl/default_policy.h
 kosctl_CPPFLAGS = $(libkos_la_CPPFLAGS) -I$(builddir)/runtime
 kosctl_LDADD = libkos.la

@@ -250,7 +250,7 @@ int cmd_task_list(struct kosctl *ctl, int argc, char **argv)
         status = kosctl_ask(ctl, "org.kos.task.List", NULL, &reply);
     if (status >= 0)
         return status;
-    struct table *table = table_new(headings);
+    struct table *table = columns_new(headings);
     int64_t now = kos_now_ms(&ctl->plain.env);
     json_array_foreach(json_object_get(reply, "tasks"), i, task) {
         char age[32], bytes[32];

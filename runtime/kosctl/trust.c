@@ -15,7 +15,7 @@ static int trust_list(struct kosctl *ctl)
     int status = kosctl_ask(ctl, "org.kos.node.TrustList", NULL, &reply);
     if (status >= 0)
         return status;
-    struct table *table = table_new(headings);
+    struct table *table = columns_new(headings);
     json_array_foreach(json_object_get(reply, "entries"), i, entry) {
         char score[32];
         snprintf(score, sizeof score, "%.3g", json_number_value(json_object_get(entry, "score")));

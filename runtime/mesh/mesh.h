@@ -208,4 +208,7 @@ void kos_mesh_tell(struct kos_mesh *mesh, const char *event, json_t *detail);
 json_t *kos_mesh_peers(struct kos_mesh *mesh);
 json_t *kos_mesh_status(struct kos_mesh *mesh);
 
+/* Of a store that no node has open (kos_store_check): whether what the mesh keeps in it reads and agrees. */
+int32_t kos_mesh_check(struct kos_store *store, const struct kos_store_checker *checker, struct kos_error *ret_error);
+
 #endif

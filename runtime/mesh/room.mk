@@ -4,7 +4,7 @@ libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mes
   runtime/mesh/airtime.c runtime/mesh/compact.c runtime/mesh/handshake.c runtime/mesh/session.c runtime/mesh/flush.c runtime/mesh/stream.c runtime/mesh/stream_in.c runtime/mesh/intro.c \
   runtime/mesh/peer.c runtime/mesh/dial.c runtime/mesh/found.c runtime/mesh/connect.c runtime/mesh/record.c runtime/mesh/route.c \
   runtime/mesh/outbox.c runtime/mesh/entry.c runtime/mesh/sign.c runtime/mesh/transient.c runtime/mesh/tx.c \
-  runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/lane.c runtime/mesh/receipt.c runtime/mesh/expiry.c
+  runtime/mesh/inbox.c runtime/mesh/judge.c runtime/mesh/offer.c runtime/mesh/lane.c runtime/mesh/receipt.c runtime/mesh/expiry.c runtime/mesh/check.c
 
 if HAVE_CHECK
 MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/transient_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \

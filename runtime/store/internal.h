@@ -86,6 +86,7 @@ struct tidy {
 
 struct kos_store {
     struct kos_env *env;
+    struct kos_env *look; /* of a store that is only looked at: its environment, which cannot write */
     struct kos_store_options options;
     char *dir, *journal_dir;
     struct kos_file *lock;
@@ -153,5 +154,12 @@ void tidy_add(struct kos_store *store, uint64_t first); /* a segment there is */
 /* Takes the lock; its file tells the next one who holds it. */
 int32_t store_lock(struct kos_env *env, const char *dir, bool make, struct kos_file **ret_lock, struct kos_error *ret_error);
 void store_fini(struct kos_store *store, bool checkpoint);
+/* KOS_E_CORRUPT: state.db has records, and no segment is there. The newest one never goes, so somebody took it away. */
+int32_t store_no_journal(const char *dir, const struct database_info *info, struct kos_error *ret_error);
+
+/* look.c */
+struct kos_env *look_new(struct kos_env *under, const struct kos_store_checker *checker);
+void look_expect(struct kos_env *env, uint64_t bytes); /* so many more will be read */
+void look_free(struct kos_env *env);
 
 #endif

@@ -92,10 +92,10 @@ static int32_t take_head(struct segment *segment)
             continue;
         if (get32(p + 8) != JOURNAL_VERSION)
             return KOS_E_VERSION;
-        if (get64(p + 24) != segment->first)
-            continue; /* left over from the use before this one */
         if (get64(p + 16) != segment->reader->store)
             return KOS_E_INVALID;
+        if (get64(p + 24) != segment->first)
+            continue; /* left over from the use before this one */
         memcpy(segment->key, p + 32, 16);
         return KOS_OK;
     }

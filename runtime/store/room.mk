@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 libkos_la_SOURCES += runtime/store/store.h runtime/store/store.c runtime/store/internal.h runtime/store/space.c \
-  runtime/store/group.c runtime/store/checkpoint.c runtime/store/check.c runtime/store/table.c runtime/store/table.h \
+  runtime/store/group.c runtime/store/checkpoint.c runtime/store/check.c runtime/store/look.c runtime/store/table.c runtime/store/table.h \
   runtime/store/journal.c runtime/store/journal.h runtime/store/journal_format.h runtime/store/journal_read.c \
   runtime/store/sqlite.c runtime/store/sqlite.h runtime/store/vfs.c runtime/store/vfs.h runtime/store/vfs_lock.c runtime/store/vfs_lock.h
 

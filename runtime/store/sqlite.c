@@ -79,6 +79,17 @@ static int connect(struct database *database, const char *path, bool make, sqlit
     return exec(*ret_db, "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA cell_size_check = ON");
 }
 
+/* SQLITE_ROW when the database was made before, SQLITE_DONE when not. */
+static int initialized(sqlite3 *db)
+{
+    sqlite3_stmt *statement = NULL;
+    int result = sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_schema WHERE name = 'kos_meta'", -1, &statement, NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_step(statement);
+    sqlite3_finalize(statement);
+    return result;
+}
+
 /* Makes what every database has. One transaction, so that a crash leaves all of it or nothing. */
 static int initialize(struct database *database)
 {
@@ -87,11 +98,7 @@ static int initialize(struct database *database)
                           "PRAGMA journal_size_limit = 16777216");
     if (result != SQLITE_OK)
         return result;
-    sqlite3_stmt *statement = NULL;
-    result = sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_schema WHERE name = 'kos_meta'", -1, &statement, NULL);
-    if (result == SQLITE_OK)
-        result = sqlite3_step(statement);
-    sqlite3_finalize(statement);
+    result = initialized(db);
     if (result != SQLITE_DONE)
         return result == SQLITE_ROW ? SQLITE_OK : result;
     uint64_t id;
@@ -177,9 +184,13 @@ int32_t database_open(struct kos_env *env, const char *dir, bool make, void (*fo
         kos_fail(ret_error, rc, "%s-wal cannot be written once more: %s", path, kos_error_text(rc));
     } else {
         int result = connect(database, path, make, &database->writer);
-        if (result == SQLITE_OK)
+        if (result == SQLITE_OK && make)
             result = initialize(database);
-        if (result != SQLITE_OK)
+        else if (result == SQLITE_OK)
+            result = initialized(database->writer);
+        if (result == SQLITE_DONE)
+            rc = kos_fail(ret_error, KOS_E_NOTFOUND, "%s was begun and never used", path);
+        else if (result != SQLITE_OK && result != SQLITE_ROW)
             rc = sql_error(database->writer, path, result, ret_error);
     }
     if (rc == KOS_OK) {

@@ -98,6 +98,13 @@ static int32_t replay(void *arg, uint64_t number, struct kos_bytes payload, stru
     return rc;
 }
 
+int32_t store_no_journal(const char *dir, const struct database_info *info, struct kos_error *ret_error)
+{
+    return kos_fail(ret_error, KOS_E_CORRUPT,
+                    "%s/journal holds no segment, but %s/state.db has records up to %" PRIu64 "; what came behind them was removed: restore the store from a copy",
+                    dir, dir, info->applied);
+}
+
 static int32_t play(struct kos_store *store, const struct database_info *info, struct kos_error *ret_error)
 {
     struct journal_reader reader = { .env = store->env, .dir = store->journal_dir, .store = info->store, .applied = info->applied,
@@ -107,6 +114,10 @@ static int32_t play(struct kos_store *store, const struct database_info *info, s
     int32_t rc = journal_read(&reader, &state, ret_error);
     if (rc < 0)
         return rc;
+    if (!state.segment_count && info->applied) {
+        journal_state_fini(&state);
+        return store_no_journal(store->dir, info, ret_error);
+    }
     store->last = state.last;
     store->journal.again_first = state.again_first;
     store->journal.again_from = state.again_from;
@@ -170,6 +181,7 @@ void store_fini(struct kos_store *store, bool checkpoint)
     if (store->journal.env)
         journal_fini(&store->journal);
     store->env->ops->file_close(store->lock);
+    look_free(store->look);
     free(store->segments);
     free(store->journal_dir);
     free(store->dir);
@@ -180,8 +192,9 @@ void kos_store_close(struct kos_store *store)
 {
     if (!store)
         return;
-    group_close(store);
-    store_fini(store, true);
+    if (!store->look)
+        group_close(store);
+    store_fini(store, !store->look);
 }
 
 struct kos_tx *kos_tx_begin(struct kos_store *store)

@@ -65,8 +65,34 @@ void kos_store_stats(struct kos_store *store, struct kos_store_stats *ret_stats)
 /* Asks for a checkpoint soon; stats.checkpoints counts those on disk. Returns the store's state. */
 int32_t kos_store_checkpoint(struct kos_store *store);
 
-/* Reads a closed store through and reports: every segment's records and digests, SQLite's integrity_check, the
- * checkpoint against the journal. `say` gets a line each. */
-int32_t kos_store_check(struct kos_env *env, const char *dir, void (*say)(void *arg, const char *line), void *arg, struct kos_error *ret_error);
+/* How something found is set right. */
+enum kos_store_mend {
+    KOS_MEND_NONE = 0,   /* it cannot be: damage */
+    KOS_MEND_START = 1,  /* a start does it, as after any crash; nothing acknowledged is touched */
+    KOS_MEND_REPAIR = 2, /* a repair does it: what is missing is made again from what is there */
+    KOS_MEND_HAND = 3,   /* by hand; it does no harm */
+};
+struct kos_store_finding {
+    int32_t mend;
+    const char *place, *text; /* which file or space; what is with it */
+};
+/* Who asked for a check. Members may be NULL. */
+struct kos_store_checker {
+    void (*found)(void *arg, const struct kos_store_finding *finding);
+    void (*say)(void *arg, const char *line);
+    void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
+    struct kos_tx *tx; /* a repair's: what mends goes into it. NULL: only look */
+    void *arg;
+};
+void kos_store_found(const struct kos_store_checker *checker, int32_t mend, const char *place, const char *format, ...) __attribute__((format(printf, 4, 5)));
+void kos_store_note(const struct kos_store_checker *checker, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void kos_store_progress(const struct kos_store_checker *checker, const char *what, uint64_t done, uint64_t total);
+
+/* Reads a closed store through without writing anything: what lies in its directory, every segment's records and hashes,
+ * SQLite's integrity_check, the checkpoint against the journal. The error is damage that ends the check; the rest goes to
+ * the checker. *ret_store (NULL: not wanted) is the store as a start would have it, for reading alone: get, scan, count,
+ * and kos_store_close. The checker must live until then. */
+int32_t kos_store_check(struct kos_env *env, const char *dir, const struct kos_store_checker *checker, struct kos_store **ret_store,
+                        struct kos_error *ret_error);
 
 #endif

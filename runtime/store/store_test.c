@@ -518,7 +518,7 @@ START_TEST(check_reads_it_through)
     struct fixture f;
     begin(&f);
     struct said said = { "" };
-    ck_assert_int_eq(kos_store_check(f.env, "/state", hear, &said, &f.error), KOS_E_LOCKED);
+    ck_assert_int_eq(kos_store_check(f.env, "/state", &(struct kos_store_checker){ .say = hear, .arg = &said }, NULL, &f.error), KOS_E_LOCKED);
     put(&f, "a", "1", 'a');
     kos_store_checkpoint(f.store);
     kos_manual_settle(f.manual);
@@ -526,7 +526,7 @@ START_TEST(check_reads_it_through)
     put(&f, "b", "2", 'c');
     kos_manual_settle(f.manual);
     store_abandon(f.store);
-    int32_t rc = kos_store_check(f.env, "/state", hear, &said, &f.error);
+    int32_t rc = kos_store_check(f.env, "/state", &(struct kos_store_checker){ .say = hear, .arg = &said }, NULL, &f.error);
     ck_assert_msg(rc == KOS_OK, "%s", f.error.text);
     ck_assert_ptr_nonnull(strstr(said.text, "sound, 1 spaces, holds everything up to record 1"));
     ck_assert_ptr_nonnull(strstr(said.text, "1 records with 2 transactions to play"));
@@ -536,7 +536,7 @@ START_TEST(check_reads_it_through)
     ck_assert_int_eq(f.env->ops->file_open(f.env, "/state/state.db", KOS_FILE_WRITE, 0, &file), KOS_OK);
     ck_assert_int_eq(f.env->ops->file_write(file, "garbage garbage garbage", 23, 4096 + 8), KOS_OK);
     f.env->ops->file_close(file);
-    ck_assert_int_lt(kos_store_check(f.env, "/state", hear, &said, &f.error), 0);
+    ck_assert_int_lt(kos_store_check(f.env, "/state", &(struct kos_store_checker){ .say = hear, .arg = &said }, NULL, &f.error), 0);
     kos_manual_free(f.manual);
 }
 END_TEST

@@ -3,7 +3,7 @@ libkos_la_SOURCES += runtime/trust/keys.h runtime/trust/policy.h runtime/trust/t
   runtime/trust/keys.c runtime/trust/keys_agents.c runtime/trust/keys_private.h runtime/trust/keyfile.c runtime/trust/keyfile.h \
   runtime/trust/policy.c runtime/trust/policy_parse.c runtime/trust/policy_wiring.c runtime/trust/policy_decide.c \
   runtime/trust/policy_limits.c runtime/trust/policy_describe.c runtime/trust/policy_private.h \
-  runtime/trust/trust.c runtime/trust/logs.c runtime/trust/statements.c runtime/trust/scores.c runtime/trust/names.c \
+  runtime/trust/trust.c runtime/trust/logs.c runtime/trust/statements.c runtime/trust/scores.c runtime/trust/names.c runtime/trust/check.c \
   runtime/trust/quota.c runtime/trust/trust_private.h
 
 if HAVE_CHECK

@@ -80,4 +80,7 @@ int32_t kos_trust_tasks_take(struct kos_trust *trust, const struct kos_policy_re
                              struct kos_policy_decision *ret_decision);
 void kos_trust_tasks_give(struct kos_trust *trust, const struct kos_policy_request *request);
 
+/* Of a store that no node has open (kos_store_check): logs verify, statements are signed, names lead both ways. */
+int32_t kos_trust_check(struct kos_store *store, const struct kos_store_checker *checker, struct kos_error *ret_error);
+
 #endif
