@@ -14,6 +14,7 @@ include tests/vectors/room.mk
 EXTRA_PROGRAMS =
 include tests/bench/room.mk
 include tests/sim/room.mk
+include tests/crash/room.mk
 include tests/radio/room.mk
 include tests/bad/room.mk
 include tests/pressure/room.mk
@@ -29,6 +30,7 @@ INTEGRATION =
 include tests/attack/room.mk
 INTEGRATION += tests/integration/task.py
 INTEGRATION += tests/integration/restart.py
+INTEGRATION += tests/integration/store.py
 INTEGRATION += tests/integration/wire.py
 INTEGRATION += tests/integration/policy.py
 INTEGRATION += tests/integration/agents.py
