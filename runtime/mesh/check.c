@@ -89,7 +89,7 @@ static bool handed_entry(void *arg, struct kos_bytes key, struct kos_bytes value
     step(check, "handed");
     if (key.len == 8 && has(check, "outbox", key))
         return true;
-    found(check, KOS_MEND_REPAIR, "handed", key, "speaks of no message that waits");
+    found(check, KOS_MEND_START, "handed", key, "speaks of no message that waits");
     if (check->checker->tx)
         kos_tx_delete(check->checker->tx, "handed", key);
     return true;
