@@ -72,10 +72,13 @@ bool mesh_asked(struct kos_mesh *mesh, const struct klp_id *id, const struct klp
 static bool count_entry(void *arg, struct kos_bytes key, struct kos_bytes value)
 {
     struct klp_id peer;
-    if (key.len < 9 || key.data[8] != MESH_EXPIRY_DEDUPE || value.len != sizeof peer.b)
+    if (key.len < 9 || value.len != sizeof peer.b)
         return true;
     memcpy(peer.b, value.data, sizeof peer.b);
-    mesh_peer_get(arg, &peer)->dedupe++;
+    if (key.data[8] == MESH_EXPIRY_DEDUPE)
+        mesh_peer_get(arg, &peer)->dedupe++;
+    else
+        mesh_peer_get(arg, &peer)->asked++;
     return true;
 }
 
@@ -87,10 +90,12 @@ int32_t mesh_expiry_load(struct kos_mesh *mesh)
 
 struct sweep {
     struct kos_tx *tx;
-    int64_t now;
+    int64_t now, last; /* last: when the last one swept expired */
     uint32_t count;
-    uint32_t peer_count;
-    struct klp_id peers[SWEEP_MAX]; /* of dedupe entries */
+    struct {
+        struct klp_id peer;
+        bool dedupe; /* else asked */
+    } swept[SWEEP_MAX];
 };
 
 static bool sweep_entry(void *arg, struct kos_bytes key, struct kos_bytes value)
@@ -102,30 +107,46 @@ static bool sweep_entry(void *arg, struct kos_bytes key, struct kos_bytes value)
     /* Its last millisecond belongs to the message still. */
     if (in.bad || expires >= sweep->now || sweep->count == SWEEP_MAX)
         return false;
-    sweep->count++;
     kos_tx_delete(sweep->tx, kind == MESH_EXPIRY_DEDUPE ? "dedupe" : "asked", in.rest);
     kos_tx_delete(sweep->tx, "expiry", key);
-    if (kind == MESH_EXPIRY_DEDUPE && value.len == KLP_ID_LEN)
-        memcpy(sweep->peers[sweep->peer_count++].b, value.data, KLP_ID_LEN);
+    sweep->swept[sweep->count].dedupe = kind == MESH_EXPIRY_DEDUPE;
+    if (value.len == KLP_ID_LEN)
+        memcpy(sweep->swept[sweep->count].peer.b, value.data, KLP_ID_LEN);
+    sweep->count++;
+    sweep->last = expires;
     return true;
 }
 
-/* Forgets what has expired by the time on disk: a crash cannot bring back a time before it. */
-void mesh_expiry_sweep(struct kos_mesh *mesh)
+static void forgotten(struct kos_mesh *mesh, const struct klp_id *id, bool dedupe)
+{
+    struct mesh_peer *peer = mesh_peer_find(mesh, id);
+    if (peer && dedupe && peer->dedupe)
+        peer->dedupe--;
+    else if (peer && !dedupe && peer->asked)
+        peer->asked--;
+}
+
+/* Forgets what has expired by the time on disk: a crash cannot bring back a time before it. So much at a time; there may
+ * be more. */
+bool mesh_expiry_sweep(struct kos_mesh *mesh, bool goes_on)
 {
     struct kos_bytes all = { NULL, 0 };
+    uint8_t from[8];
     struct sweep *sweep = kos_new(sizeof *sweep);
     sweep->tx = kos_tx_begin(mesh->store);
     sweep->now = mesh->time_stored;
-    kos_store_scan(mesh->store, "expiry", all, all, sweep_entry, sweep);
-    if (!sweep->count) {
+    /* Not again past all that was just deleted, which lies in the store's memory until its next checkpoint. */
+    mesh_entry_key((uint64_t)mesh->swept, from);
+    kos_store_scan(mesh->store, "expiry", all, goes_on ? kos_bytes(from, sizeof from) : all, sweep_entry, sweep);
+    mesh->swept = sweep->last;
+    bool more = sweep->count == SWEEP_MAX;
+    if (!sweep->count)
         kos_tx_abort(sweep->tx);
-    } else if (kos_tx_commit(sweep->tx, NULL, NULL) >= 0) {
-        for (uint32_t i = 0; i < sweep->peer_count; i++) {
-            struct mesh_peer *peer = mesh_peer_find(mesh, &sweep->peers[i]);
-            if (peer && peer->dedupe)
-                peer->dedupe--;
-        }
-    }
+    else if (kos_tx_commit(sweep->tx, NULL, NULL) < 0)
+        more = false;
+    else
+        for (uint32_t i = 0; i < sweep->count; i++)
+            forgotten(mesh, &sweep->swept[i].peer, sweep->swept[i].dedupe);
     free(sweep);
+    return more;
 }

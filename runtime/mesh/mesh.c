@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { PEERS_IDLE = 1024 }; /* remembered beyond need */
+enum { PEERS_IDLE = 1024, /* remembered beyond need */ SWEEP_MS = 10 /* while there is more to forget */ };
 
 static void fill_limits(struct kos_mesh_limits *limits)
 {
@@ -196,13 +196,13 @@ static void sweep_fired(void *arg)
 {
     struct kos_mesh *mesh = arg;
     store_time(mesh);
-    mesh_expiry_sweep(mesh);
+    mesh->sweeps_on = mesh_expiry_sweep(mesh, mesh->sweeps_on);
     if (HASH_COUNT(mesh->peers) > PEERS_IDLE)
         for (struct mesh_peer *peer = mesh->peers, *next; peer; peer = next) {
             next = peer->hh.next;
             mesh_peer_release(peer);
         }
-    kos_timer_set(mesh->env, mesh->sweep_timer, 1000);
+    kos_timer_set(mesh->env, mesh->sweep_timer, mesh->sweeps_on ? SWEEP_MS : 1000);
 }
 
 /* ---- life ---- */

@@ -55,6 +55,7 @@ enum {
     MESH_RUN_BYTES = 512 << 10, /* of one batch */
     MESH_PARSE_INLINE = 8192,   /* items up to this size are parsed on the loop */
     MESH_HELLO_MAX = 4096,
+    MESH_SESSIONS_MAX = 8,         /* of one peer: above it the oldest ends */
     MESH_ASKED_MAX = 1000000, /* ids of our own messages kept for their answers */
     MESH_ASKED_LATELY = 1 << 16, /* the same of transient ones: a newer one takes the place of an older one */
     MESH_LOCAL_BYTES = 2 << 20,  /* of transient messages to ourselves, with handlers */
@@ -533,7 +534,7 @@ struct mesh_peer {
     struct mesh_peer *touched_next;
     uint64_t entries, bytes; /* outbox, this target */
     uint64_t dedupe, stored; /* dedupe entries; inbox messages not settled */
-    uint64_t stored_bytes;
+    uint64_t stored_bytes, asked; /* bytes of those; messages to it that may still be answered */
     uint64_t logs_window_ms;
     uint32_t logs; /* taken in this minute */
     bool has_static;
@@ -882,7 +883,7 @@ int32_t mesh_dedupe_get(struct kos_mesh *mesh, const struct klp_id *source, cons
 void mesh_asked_put(struct kos_tx *tx, const struct klp_id *id, const struct klp_id *node, int64_t expires);
 bool mesh_asked(struct kos_mesh *mesh, const struct klp_id *id, const struct klp_id *node);
 int32_t mesh_expiry_load(struct kos_mesh *mesh);
-void mesh_expiry_sweep(struct kos_mesh *mesh);
+bool mesh_expiry_sweep(struct kos_mesh *mesh, bool goes_on); /* whether there may be more: goes_on with the next */
 
 /* ---- mesh.c ---- */
 struct mesh_endpoint {
@@ -959,6 +960,8 @@ struct kos_mesh {
     struct kos_timer *due_timer;
     int64_t due_at; /* what it is set to; INT64_MAX: not */
     struct kos_timer *sweep_timer;
+    int64_t swept; /* until when, by the sweep that goes on */
+    bool sweeps_on;
     int64_t time_known, time_stored; /* the latest wall clock seen; as on disk */
     struct kos_log_limit *log_limit;
     struct kos_watcher *watchers;

@@ -42,7 +42,7 @@ void mesh_peer_release(struct mesh_peer *peer)
     bool signing = false;
     for (int32_t klass = 0; klass < KLP_CLASSES; klass++)
         signing = signing || peer->signing[klass] || peer->signing_loose[klass];
-    if (!peer->sessions && !peer->entries && !peer->dedupe && !peer->stored && !peer->keep && !signing)
+    if (!peer->sessions && !peer->entries && !peer->dedupe && !peer->asked && !peer->stored && !peer->keep && !signing)
         mesh_peer_free(peer);
 }
 
@@ -88,6 +88,20 @@ static json_t *describe(struct mesh_session *session)
                      "name", session->name, "initiator", (int)session->initiator);
 }
 
+/* Each has credit of its own: who opened one after the other would have as much as it likes. */
+static void close_oldest(struct mesh_peer *peer)
+{
+    struct mesh_session *session, *oldest = peer->sessions;
+    uint32_t count = 0;
+    DL_FOREACH(peer->sessions, session) {
+        count++;
+        oldest = session->serial < oldest->serial ? session : oldest;
+    }
+    if (count > MESH_SESSIONS_MAX)
+        mesh_session_close(oldest, KOS_E_LIMIT, "a node has at most %d sessions with this one; this was its oldest",
+                           MESH_SESSIONS_MAX);
+}
+
 void mesh_peer_up(struct mesh_session *session)
 {
     struct kos_mesh *mesh = session->mesh;
@@ -102,6 +116,7 @@ void mesh_peer_up(struct mesh_session *session)
     mesh_record_find(mesh, &peer->id);
     kos_log(mesh->env, KOS_LOG_INFO, "mesh", "session with %s at %s (%s, %s)", mesh_peer_label(mesh, &peer->id, text),
             link->remote, session->pattern == KLP_NOISE_IK ? "IK" : "XX", session->initiator ? "dialled" : "accepted");
+    close_oldest(peer);
     if (link->keep)
         mesh_keep_up(link->keep, session);
     /* Who was told may have disconnected at once. */

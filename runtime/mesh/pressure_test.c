@@ -252,6 +252,82 @@ START_TEST(the_inbox_has_room_for_who_comes_next)
 }
 END_TEST
 
+/* ---- what waits to be sent, and what must be remembered ---- */
+
+START_TEST(targets_that_take_nothing_leave_room_for_others)
+{
+    net_init(&net);
+    net.nodes[0].limits.outbox_bytes = 1 << 20;
+    net.nodes[0].limits.outbox_per_target_bytes = 1 << 20;
+    three();
+    net_trust(flooder, home, 8);
+    net_trust(other, home, 8);
+    net_stop(flooder);
+    net_run(&net, 1000);
+    int sent = 0;
+    while (net_send(home, flooder, "TASK_REQUEST", 10000, KLP_CLASS_INTERACTIVE, NULL) == KOS_OK)
+        sent++;
+    ck_assert_int_ge(sent, 48);
+    ck_assert_int_le(sent, 53); /* half of it */
+    ck_assert_int_eq(net_send(home, other, "TASK_REQUEST", 100000, KLP_CLASS_INTERACTIVE, NULL), KOS_OK);
+    net_settle(&net);
+    ck_assert_uint_eq(other->seen_count, 1);
+    net_fini(&net);
+}
+END_TEST
+
+/* 2500 within a second, each good for five: with a thousand forgotten a second, what is remembered would only grow. */
+START_TEST(as_much_is_forgotten_as_came)
+{
+    plain();
+    for (int i = 0; i < 2500; i++) {
+        struct kos_draft draft = { .type = "TASK_REQUEST", .target = "home", .expires_in_ms = 5000 };
+        memcpy(draft.target_id, home->id.b, sizeof draft.target_id);
+        draft.payload = kos_bytes_str("{}");
+        ck_assert_int_eq(net_send_draft(flooder, &draft), KOS_OK);
+        if (i % 500 == 499) {
+            net_settle(&net);
+            home->seen_count = flooder->ended_count = 0;
+        }
+    }
+    struct mesh_peer *peer = mesh_peer_find(home->mesh, &flooder->id), *asked = mesh_peer_find(flooder->mesh, &home->id);
+    ck_assert_uint_eq(peer->dedupe, 2500);
+    ck_assert_uint_eq(asked->asked, 2500);
+    while (peer->dedupe == 2500)
+        net_run(&net, 100);
+    net_run(&net, 1100);
+    ck_assert_uint_eq(peer->dedupe, 0);
+    ck_assert_uint_eq(asked->asked, 0);
+    ck_assert_uint_eq(kos_store_count(home->store, "expiry"), 0);
+    ck_assert_uint_eq(kos_store_count(flooder->store, "asked"), 0);
+    net_fini(&net);
+}
+END_TEST
+
+START_TEST(sessions_of_a_peer_are_few)
+{
+    plain();
+    struct mesh_peer *peer = mesh_peer_find(home->mesh, &flooder->id);
+    for (int i = 0; i < 20; i++) {
+        char address[] = "mem://home";
+        struct mesh_keep *keep = mesh_keep_new(flooder->mesh, address);
+        mesh_keep_dial(keep);
+        net_settle(&net);
+    }
+    struct mesh_session *session;
+    uint32_t count = 0;
+    DL_FOREACH(peer->sessions, session)
+        count++;
+    ck_assert_uint_ge(count, 1);
+    ck_assert_uint_le(count, MESH_SESSIONS_MAX);
+    send_many(flooder, "TASK_REQUEST", 1, 10);
+    net_settle(&net);
+    ck_assert_uint_eq(home->seen_count, 1);
+    net_fini(&net);
+}
+END_TEST
+
 TESTS("mesh/pressure", workers_are_shared, what_waits_for_workers_goes_with_its_session,
       receipts_are_paid_for_when_verified, a_type_that_hangs_holds_back_no_other, peers_take_turns_at_a_slow_handler,
-      large_ones_are_given_few_at_a_time, the_inbox_has_room_for_who_comes_next)
+      large_ones_are_given_few_at_a_time, the_inbox_has_room_for_who_comes_next,
+      targets_that_take_nothing_leave_room_for_others, as_much_is_forgotten_as_came, sessions_of_a_peer_are_few)

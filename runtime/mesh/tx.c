@@ -171,29 +171,37 @@ static uint64_t outbox_of(struct kos_mesh *mesh, const struct klp_id *node, cons
     return per_target;
 }
 
+/* A target may have as much as is left for others, so that a few that take nothing do not take it all. */
 static int32_t make_room(struct kos_mesh_tx *tx, const struct klp_id *node, uint64_t bytes, uint64_t per_target)
 {
     struct kos_mesh *mesh = tx->mesh;
     const struct mesh_peer *peer = mesh_peer_find(mesh, node);
+    uint64_t waiting = mesh->outbox_bytes + tx->bytes, own = peer ? peer->bytes : 0, most = mesh->limits.outbox_bytes;
     char label[KLP_ID_TEXT];
-    if (mesh->outbox_bytes + tx->bytes + bytes > mesh->limits.outbox_bytes)
-        return kos_fail(&tx->error, KOS_E_BUSY, "the outbox is full: %llu bytes wait (limit outbox_bytes)",
-                        (unsigned long long)mesh->outbox_bytes);
-    if ((peer ? peer->bytes : 0) + bytes > per_target)
+    if (waiting + bytes > most || own + bytes > most - waiting)
+        return kos_fail(&tx->error, KOS_E_BUSY,
+                        "the outbox is full: %llu bytes wait, %llu of them for %s (limit outbox_bytes)",
+                        (unsigned long long)mesh->outbox_bytes, (unsigned long long)own,
+                        mesh_peer_label(mesh, node, label));
+    if (own + bytes > per_target)
         return kos_fail(&tx->error, KOS_E_BUSY,
                         "the outbox holds all it may for %s: %llu of %llu bytes (limit outbox_per_target_bytes)",
-                        mesh_peer_label(mesh, node, label), (unsigned long long)(peer ? peer->bytes : 0),
-                        (unsigned long long)per_target);
+                        mesh_peer_label(mesh, node, label), (unsigned long long)own, (unsigned long long)per_target);
     return KOS_OK;
 }
 
-static int32_t make_room_asked(struct kos_mesh_tx *tx)
+static int32_t make_room_asked(struct kos_mesh_tx *tx, const struct klp_id *node)
 {
-    if (kos_store_count(tx->mesh->store, "asked") < MESH_ASKED_MAX)
+    struct kos_mesh *mesh = tx->mesh;
+    const struct mesh_peer *peer = mesh_peer_find(mesh, node);
+    uint64_t asked = kos_store_count(mesh->store, "asked"), own = peer ? peer->asked : 0;
+    char label[KLP_ID_TEXT];
+    if (asked < MESH_ASKED_MAX && own < MESH_ASKED_MAX - asked)
         return KOS_OK;
     return kos_fail(&tx->error, KOS_E_BUSY,
-                    "%d messages of this node may still be answered; no more can be sent before some expire",
-                    MESH_ASKED_MAX);
+                    "%llu messages of this node may still be answered, %llu of them by %s; no more can be sent to it before "
+                    "some expire",
+                    (unsigned long long)asked, (unsigned long long)own, mesh_peer_label(mesh, node, label));
 }
 
 /* What a draft says, for `entry`; the texts are the draft's, the target's and `source`. */
@@ -271,7 +279,7 @@ static int32_t make_durable(struct kos_mesh_tx *tx, const struct kos_draft *draf
         return rc;
     }
     rc = make_room(tx, &entry->node, entry->bytes, outbox_of(mesh, &entry->node, draft->type));
-    return rc < 0 ? rc : make_room_asked(tx);
+    return rc < 0 ? rc : make_room_asked(tx, &entry->node);
 }
 
 static void send_durable(struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
@@ -602,6 +610,7 @@ static void apply(struct kos_mesh_tx *tx)
         DL_DELETE(tx->entries, entry);
         tx->seqs[at++] = entry->seq;
         mesh_outbox_add(mesh, entry);
+        mesh_peer_get(mesh, &entry->node)->asked++;
     }
     for (uint32_t i = 0; i < tx->settling_count; i++) {
         const struct settling *settling = &tx->settlings[i];
