@@ -130,7 +130,12 @@ static void parsed(struct mesh_in *in)
 {
     if (!in->verifying && in->status >= 0 && (in->status = find_key(in)) >= 0) {
         in->verifying = true;
-        work(in);
+        if (in->type == KLP_FRAME_MESSAGE && in->len <= MESH_PARSE_INLINE && mesh_at_once(in->job.mesh)) {
+            run(&in->job.work);
+            finish(in);
+        } else {
+            work(in);
+        }
         return;
     }
     finish(in);

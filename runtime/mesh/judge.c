@@ -47,7 +47,7 @@ static int32_t fresh(struct kos_mesh *mesh, const struct klp_message *message)
     /* Expiry by the later of clock and known time; the future by the clock alone, which may be behind it. */
     int32_t rc = klp_message_fresh(message, mesh_now(mesh));
     if (rc == KOS_E_FUTURE || rc >= 0)
-        rc = klp_message_fresh(message, kos_now_ms(mesh->env)) == KOS_E_FUTURE ? KOS_E_FUTURE
+        rc = klp_message_fresh(message, mesh_turn_clock(mesh)) == KOS_E_FUTURE ? KOS_E_FUTURE
              : rc == KOS_E_FUTURE                                              ? KOS_OK
                                                                                : rc;
     return rc;
@@ -82,11 +82,12 @@ static int32_t room(struct mesh_in *in, struct kos_policy_request *request, stru
     return KOS_OK;
 }
 
-/* What was let in holds for the next one that differs in id, time and payload only; quotas are asked for each. */
-static bool alike(const struct mesh_judged *judged, const struct klp_message *message)
+/* What was let in holds for the next one that differs in id, time, payload and which of our messages it answers only;
+ * quotas are asked for each. */
+static bool alike(const struct mesh_judged *judged, const struct klp_message *message, bool answers_ours)
 {
     const struct klp_message *before = judged->message;
-    return before && !message->has_reply_to && message->seal.type == KLP_JSON_NONE &&
+    return before && answers_ours == judged->request.answers_ours && message->seal.type == KLP_JSON_NONE &&
            message->transient == before->transient && message->body.len <= judged->size_bytes &&
            klp_id_eq(&message->source_id, &before->source_id) && klp_id_eq(&message->target_id, &before->target_id) &&
            kos_bytes_eq(message->target, before->target) && strcmp(message->type, before->type) == 0;
@@ -108,7 +109,7 @@ static int32_t charge(struct mesh_in *in, const struct klp_message *message, str
 }
 
 static int32_t allowed(struct mesh_in *in, const struct klp_message *message, const struct klp_id *agent_id,
-                       struct mesh_judged *judged, struct mesh_refusal *refusal)
+                       bool answers_ours, struct mesh_judged *judged, struct mesh_refusal *refusal)
 {
     struct kos_mesh *mesh = in->job.mesh;
     struct mesh_local_agent *agent = mesh_local_agent(mesh, agent_id);
@@ -120,16 +121,15 @@ static int32_t allowed(struct mesh_in *in, const struct klp_message *message, co
                                           .transport = in->transport,
                                           .agent = agent ? agent->name : "",
                                           .agent_trust_required = agent ? agent->trust_required : 0,
-                                          .size_bytes = message->body.len };
-    request.answers_ours = message->has_reply_to && (mesh_asked_lately(mesh, &message->reply_to, &in->peer) ||
-                                                     mesh_asked(mesh, &message->reply_to, &in->peer));
+                                          .size_bytes = message->body.len,
+                                          .answers_ours = answers_ours };
     kos_trust_decide(mesh->trust, &request, &decision);
     int32_t rc = decision.code;
     if (rc >= 0) {
         /* Quotas are the node's: an agent more gives it none. */
         request.peer = in->peer;
         rc = charge(in, message, &request, &decision, refusal);
-        if (rc >= 0 && !message->has_reply_to)
+        if (rc >= 0)
             *judged = (struct mesh_judged){ message, *agent_id, request, message->body.len };
         if (rc < 0 && decision.code >= 0)
             return rc;
@@ -156,7 +156,9 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged 
 {
     struct kos_mesh *mesh = in->job.mesh;
     const struct klp_message *message = &in->messages[index];
-    bool again = alike(judged, message);
+    bool answers_ours = message->has_reply_to && (mesh_asked_lately(mesh, &message->reply_to, &in->peer) ||
+                                                  mesh_asked(mesh, &message->reply_to, &in->peer));
+    bool again = alike(judged, message, answers_ours);
     int32_t rc = KOS_OK;
     if (again)
         *ret_agent = judged->agent;
@@ -165,7 +167,7 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged 
     if (rc == KOS_E_NOTFOUND) {
         /* Who is not let in does not learn which agents there are. */
         struct mesh_refusal denied = { 0 };
-        int32_t code = allowed(in, message, ret_agent, judged, &denied);
+        int32_t code = allowed(in, message, ret_agent, answers_ours, judged, &denied);
         judged->message = NULL;
         if (code < 0)
             *refusal = denied;
@@ -192,7 +194,7 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged 
     if ((rc = fresh(mesh, message)) < 0)
         return rc;
     const struct klp_log *log = kos_trust_log(mesh->trust, &message->source_id);
-    rc = log ? klp_log_may_sign(log, message->event, message->created, kos_now_ms(mesh->env)) : KOS_E_UNKNOWN_ID;
+    rc = log ? klp_log_may_sign(log, message->event, message->created, mesh_turn_clock(mesh)) : KOS_E_UNKNOWN_ID;
     if (rc < 0)
         return rc;
     if (message->seal.type != KLP_JSON_NONE) {
@@ -201,7 +203,7 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged 
     }
     if (again)
         return allowed_again(in, message, judged, refusal);
-    if ((rc = allowed(in, message, ret_agent, judged, refusal)) < 0)
+    if ((rc = allowed(in, message, ret_agent, answers_ours, judged, refusal)) < 0)
         return rc;
     if (!mesh->sink->ops->takes(mesh->sink, message->type)) {
         snprintf(refusal->peer_text, sizeof refusal->peer_text, "this node has no handler for messages of type %s",

@@ -42,7 +42,7 @@ struct mesh_lane *mesh_lane_get(struct kos_mesh *mesh, const char *type)
     lane->mesh = mesh;
     snprintf(lane->type, sizeof lane->type, "%s", type);
     lane->alone_ms = UINT64_MAX;
-    lane->learnt_ms = kos_mono_ms(mesh->env);
+    lane->learnt_ms = mesh_turn_mono(mesh);
     set_window(lane, WINDOW_FIRST);
     HASH_ADD_STR(mesh->lanes, type, lane);
     return lane;
@@ -97,7 +97,7 @@ static struct mesh_open *next(struct mesh_lane *lane)
 
 static void learn(struct mesh_lane *lane)
 {
-    uint64_t now = kos_mono_ms(lane->mesh->env);
+    uint64_t now = mesh_turn_mono(lane->mesh);
     if (lane->window >= WINDOW_FIRST || lane->window >= window_max(lane) || now - lane->learnt_ms < LEARN_MS)
         return;
     lane->learning = true;
@@ -124,13 +124,13 @@ void mesh_lane_offered(struct mesh_open *open)
     lane->offered++;
     lane->offered_bytes += open->bytes;
     open->alone = lane->offered == 1;
-    open->offered_ms = kos_mono_ms(lane->mesh->env);
+    open->offered_ms = mesh_turn_mono(lane->mesh);
 }
 
 void mesh_lane_taken(struct mesh_open *open, bool settled)
 {
     struct mesh_lane *lane = open->lane;
-    uint64_t took = kos_mono_ms(lane->mesh->env) - open->offered_ms;
+    uint64_t took = mesh_turn_mono(lane->mesh) - open->offered_ms;
     lane->offered--;
     lane->offered_bytes -= open->bytes;
     lane->since++;

@@ -62,6 +62,45 @@ bool mesh_work_done(struct mesh_job *job)
     return mesh_drop(job->mesh);
 }
 
+bool mesh_at_once(struct kos_mesh *mesh)
+{
+    return !mesh->jobs && mesh->at_once++ < MESH_AT_ONCE;
+}
+
+void mesh_work_one(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work),
+                   void (*done)(struct kos_work *work))
+{
+    if (!mesh_at_once(mesh)) {
+        mesh_work(mesh, job, run, done);
+        return;
+    }
+    job->mesh = mesh;
+    mesh_hold(mesh);
+    DL_APPEND(mesh->jobs, job);
+    run(&job->work);
+    done(&job->work);
+}
+
+static void look_at_clocks(struct kos_mesh *mesh)
+{
+    if (mesh->turn_mono)
+        return;
+    mesh->turn_mono = kos_mono_ms(mesh->env);
+    mesh->turn_clock = kos_now_ms(mesh->env);
+}
+
+uint64_t mesh_turn_mono(struct kos_mesh *mesh)
+{
+    look_at_clocks(mesh);
+    return mesh->turn_mono;
+}
+
+int64_t mesh_turn_clock(struct kos_mesh *mesh)
+{
+    look_at_clocks(mesh);
+    return mesh->turn_clock;
+}
+
 int64_t mesh_steady(struct kos_mesh *mesh)
 {
     return (int64_t)kos_mono_ms(mesh->env);
@@ -69,7 +108,7 @@ int64_t mesh_steady(struct kos_mesh *mesh)
 
 int64_t mesh_now(struct kos_mesh *mesh)
 {
-    int64_t now = kos_now_ms(mesh->env);
+    int64_t now = mesh_turn_clock(mesh);
     if (now > mesh->time_known)
         mesh->time_known = now;
     return mesh->time_known;
@@ -151,14 +190,22 @@ static void close_batches(struct kos_turn_end *hook)
 static void flush_sessions(struct kos_turn_end *hook)
 {
     struct kos_mesh *mesh = (struct kos_mesh *)(void *)((char *)hook - offsetof(struct kos_mesh, flush_sessions));
-    if (mesh->sending)
-        mesh->sending->holds = false;
     while (mesh->dirty) {
         struct mesh_session *session = mesh->dirty;
         mesh->dirty = session->dirty_next;
         session->dirty = false;
         mesh_session_flush(session);
     }
+}
+
+/* The last of all: what holds for a turn. */
+static void turn_over(struct kos_turn_end *hook)
+{
+    struct kos_mesh *mesh = (struct kos_mesh *)(void *)((char *)hook - offsetof(struct kos_mesh, turn_over));
+    if (mesh->sending)
+        mesh->sending->holds = false;
+    mesh->at_once = 0;
+    mesh->turn_mono = 0;
 }
 
 static void turn_asked(struct kos_deferred *deferred)
@@ -271,6 +318,7 @@ int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_tr
     mesh_record_init(mesh);
     mesh->close_batches = (struct kos_turn_end){ close_batches, 10, NULL };
     mesh->flush_sessions = (struct kos_turn_end){ flush_sessions, 30, NULL };
+    mesh->turn_over = (struct kos_turn_end){ turn_over, INT32_MAX, NULL };
     int32_t rc = load_all(mesh, ret_error);
     if (rc < 0) {
         kos_mesh_free(mesh);
@@ -287,6 +335,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     if (mesh->started) {
         mesh->env->ops->turn_end_remove(mesh->env, &mesh->close_batches);
         mesh->env->ops->turn_end_remove(mesh->env, &mesh->flush_sessions);
+        mesh->env->ops->turn_end_remove(mesh->env, &mesh->turn_over);
     }
     mesh->stopping = true;
     mesh_keeps_free(mesh);
@@ -331,8 +380,10 @@ void kos_mesh_start(struct kos_mesh *mesh, struct kos_carrier *carrier, struct k
     mesh->carrier = carrier;
     mesh->sink = sink;
     mesh->started = true;
+    mesh->turn_mono = 0;
     mesh->env->ops->turn_end_add(mesh->env, &mesh->close_batches);
     mesh->env->ops->turn_end_add(mesh->env, &mesh->flush_sessions);
+    mesh->env->ops->turn_end_add(mesh->env, &mesh->turn_over);
     for (struct mesh_endpoint *endpoint = mesh->endpoints; endpoint; endpoint = endpoint->next)
         if (!endpoint->up && endpoint->status == KOS_OK)
             carrier->ops->listen(carrier, endpoint->id, endpoint->address);

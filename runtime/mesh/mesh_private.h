@@ -58,6 +58,7 @@ enum {
     MESH_SESSIONS_MAX = 8,         /* of one peer: above it the oldest ends */
     MESH_ASKED_MAX = 1000000, /* ids of our own messages kept for their answers */
     MESH_ASKED_LATELY = 1 << 16, /* the same of transient ones: a newer one takes the place of an older one */
+    MESH_AT_ONCE = 2,            /* signatures a turn that the loop makes or verifies itself */
     MESH_LOCAL_BYTES = 2 << 20,  /* of transient messages to ourselves, with handlers */
     MESH_BACKOFF_MIN_MS = 500,
     MESH_BACKOFF_MAX_MS = 60000,
@@ -940,12 +941,15 @@ struct kos_mesh {
     struct mesh_local_agent *agents;
     size_t agent_count;
     struct mesh_session *dirty, *receipts;
-    struct kos_turn_end close_batches, flush_sessions;
+    struct kos_turn_end close_batches, flush_sessions, turn_over;
     struct kos_deferred turn; /* asks for a turn */
     struct kos_deferred offers;
     struct mesh_entry *entries, *entries_by_id;
     uint64_t outbox_bytes;
     struct mesh_peer *air;           /* peers whose transient messages wait for airtime */
+    uint32_t at_once;                /* in this turn */
+    uint64_t turn_mono;              /* 0: not looked at in this turn */
+    int64_t turn_clock;
     struct mesh_sending *sending;    /* NULL: nothing transient was sent */
     struct mesh_asked *asked_lately; /* NULL: none was sent */
     uint64_t local_bytes;            /* of transient messages to ourselves, with handlers */
@@ -987,6 +991,14 @@ bool mesh_drop(struct kos_mesh *mesh);
 void mesh_work(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work),
                void (*done)(struct kos_work *work));
 bool mesh_work_done(struct mesh_job *job); /* mesh_drop, for what mesh_work took */
+/* One signature, to make or to verify: done here and now while nothing is on a worker, MESH_AT_ONCE times a turn, for a
+ * worker's waking takes as long as the signature; else on a worker. */
+bool mesh_at_once(struct kos_mesh *mesh);
+void mesh_work_one(struct kos_mesh *mesh, struct mesh_job *job, void (*run)(struct kos_work *work),
+                   void (*done)(struct kos_work *work));
+/* Monotonic ms, and Unix ms by the clock, of this turn: looked at once. */
+uint64_t mesh_turn_mono(struct kos_mesh *mesh);
+int64_t mesh_turn_clock(struct kos_mesh *mesh);
 void mesh_due_at(struct kos_mesh *mesh, int64_t due);
 /* Takes `detail`. */
 void mesh_event(struct kos_mesh *mesh, const char *event, json_t *detail);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Of one in JSON at most: its text with each byte escaped, id, digest, error. */
-enum { RECEIPT_BYTES = 6 * KLP_RECEIPT_TEXT_MAX + 256 };
+enum { RECEIPT_BYTES = 6 * KLP_RECEIPT_TEXT_MAX + 256, FEW = 8 };
 
 struct signing {
     struct mesh_job job;
@@ -70,7 +70,10 @@ static void start(struct mesh_session *session)
     signing->count = session->receipt_count;
     session->receipts = NULL;
     session->receipt_count = session->receipt_cap = 0;
-    mesh_work(mesh, &signing->job, sign, signed_receipts);
+    if (signing->count <= FEW)
+        mesh_work_one(mesh, &signing->job, sign, signed_receipts);
+    else
+        mesh_work(mesh, &signing->job, sign, signed_receipts);
 }
 
 void mesh_receipts_sign(struct kos_mesh *mesh)

@@ -323,7 +323,10 @@ static void start(struct mesh_peer *peer, struct mesh_session *session, uint8_t 
     peer->signing[klass] = true;
     if (session)
         mesh_session_send_logs_for(session, &signer);
-    mesh_work(mesh, &run->job, sign, signed_run);
+    if (run->count == 1)
+        mesh_work_one(mesh, &run->job, sign, signed_run);
+    else
+        mesh_work(mesh, &run->job, sign, signed_run);
 }
 
 static size_t queue_room(const struct mesh_session *session)

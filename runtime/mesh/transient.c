@@ -400,5 +400,8 @@ void mesh_loose_sign(struct mesh_peer *peer, struct mesh_session *session, uint8
     peer->signing_loose[klass] = true;
     if (session)
         mesh_session_send_logs_for(session, &chunk->signer);
-    mesh_work(mesh, &run->job, sign, signed_run);
+    if (chunk->count == 1)
+        mesh_work_one(mesh, &run->job, sign, signed_run);
+    else
+        mesh_work(mesh, &run->job, sign, signed_run);
 }
