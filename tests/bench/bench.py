@@ -68,7 +68,9 @@ def profile(options):
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
-    return f"{os.cpu_count()} cores of {model}, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f} at the start"
+    busy = os.getloadavg()[0]
+    other = "" if busy < 0.5 * os.cpu_count() else " (**other work ran beside it**: only ratios and processor times mean anything)"
+    return f"{os.cpu_count()} cores of {model}, Linux {os.uname().release}, load {busy:.1f} at the start{other}"
 
 
 def everything(options):
@@ -92,6 +94,7 @@ def everything(options):
             except (kosd.Failed, OSError, subprocess.SubprocessError) as error:
                 report.without(name, str(error))
         if not options.quick and (not options.only or "profile" in options.only):
+            options.transient = True
             report.profiles = profile(options)
     finally:
         run.close()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A figure: what kos and its peers reached in each round, and the report that figures make."""
+import glob
 import json
 import os
 import statistics
@@ -92,6 +93,8 @@ class Report:
         print(f"NOT MEASURED  {name}: {why}", flush=True)
 
     def write(self):
+        for old in glob.glob(self.path("plot-*.svg")):
+            os.unlink(old)
         with open(self.path("report.json"), "w", encoding="utf-8") as file:
             file.write("[\n" + ",\n".join(json.dumps(figure.json()) for figure in self.figures) + "\n]\n")
         page = ["# What kos carries, beside others", "", *self.machine, "", *self.targets(), *self.not_measured()]

@@ -3,7 +3,7 @@
 import html
 import math
 
-COLOURS = {"kos": "#2a6fbb"}
+COLOURS = {"kos": "#2a6fbb", "kosd": "#2a6fbb"}
 OTHERS = ("#e08214", "#5aa469", "#9467bd", "#8c8c8c", "#c44e52")
 FONT = 'font-family="sans-serif" font-size="12"'
 
@@ -21,9 +21,17 @@ def short(value):
     return f"{value:.3g}"
 
 
+def nice(step):
+    """The next of 1, 2, 5 times a power of ten."""
+    if step <= 0:
+        return 1
+    power = 10 ** math.floor(math.log10(step))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step)
+
+
 def bars(title, unit, rows):
     """rows: [(name, median, least, most)]. A thin line is the spread."""
-    width, left, bar = 720, 210, 24
+    width, left, bar = 820, 320, 24
     height = 46 + bar * len(rows) + 12
     top = max(most for _, _, _, most in rows) or 1
     scale = (width - left - 90) / top
@@ -43,20 +51,21 @@ def curve(title, x_name, unit, lines):
     """lines: {name: [(x, y)]}; x on a logarithmic scale that begins at 0, y from 0."""
     width, height, left, bottom, top = 720, 300, 64, 44, 36
     xs = sorted({x for line in lines.values() for x, _ in line})
-    high = max(y for line in lines.values() for _, y in line) * 1.1 or 1
+    step = nice(max(y for line in lines.values() for _, y in line) / 4)
+    high = step * math.ceil(max(y for line in lines.values() for _, y in line) / step + 0.1)
     span = math.log10(1 + xs[-1]) or 1
 
     def at(x, y):
         return left + math.log10(1 + x) / span * (width - left - 150), height - bottom - y / high * (height - bottom - top)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {FONT}>', '<rect width="100%" height="100%" fill="#fff"/>',
            f'<text x="12" y="22" font-size="14">{html.escape(title)}</text>']
-    for i in range(5):
-        x0, y0 = at(0, high * i / 4)
-        out.append(f'<path d="M{x0} {y0:.1f}H{width - 150}" stroke="#ddd"/><text x="{left - 6}" y="{y0 + 4:.1f}" text-anchor="end">{short(high * i / 4)}</text>')
+    for i in range(round(high / step) + 1):
+        x0, y0 = at(0, step * i)
+        out.append(f'<path d="M{x0} {y0:.1f}H{width - 150}" stroke="#ddd"/><text x="{left - 6}" y="{y0 + 4:.1f}" text-anchor="end">{short(step * i)}</text>')
     for x in xs:
         px, _ = at(x, 0)
         out.append(f'<text x="{px:.1f}" y="{height - bottom + 18}" text-anchor="middle">{x:,}</text>')
-    out.append(f'<text x="{(left + width - 150) / 2}" y="{height - 8}" text-anchor="middle">{html.escape(x_name)}</text>'
+    out.append(f'<text x="{(left + width - 150) / 2}" y="{height - 8}" text-anchor="middle">{html.escape(x_name)} (logarithmic)</text>'
                f'<text x="12" y="{top}" fill="#555">{html.escape(unit)}</text>')
     chosen = colours(lines)
     for i, (name, line) in enumerate(lines.items()):

@@ -129,7 +129,9 @@ static void serve(struct peer *peer, const struct peer_ops *ops)
             ops->idle(peer, false);
         if (scanf("%15s %15s %15s %31s", what, seconds, window, rate) != 4 || !take(peer, what, seconds, window, rate))
             return;
-        peer->sent = peer->answered = peer->shared->received = 0;
+        peer->sent = 0;
+        peer->answered = 0;
+        peer->shared->received = 0;
         memset(&peer->latency, 0, sizeof peer->latency);
         peer->shared->busy = true;
         measure(peer, ops);
