@@ -114,7 +114,7 @@ class Report:
         page = ["## Targets", "", "| goal | figure | measured as | reached |", "| --- | --- | --- | --- |"]
         for figure, reached, words in rows:
             page.append(f"| {figure.goal} | {figure.name} | {words} | {'**yes**' if reached else '**no**'} |")
-            print(f"target: {figure.goal}: {words}: {'reached' if reached else 'NOT REACHED'}")
+            print(f"target: {figure.goal}: {figure.name}: {words}: {'reached' if reached else 'NOT REACHED'}")
         return page
 
     def not_measured(self):
