@@ -45,6 +45,7 @@ INTEGRATION += tests/integration/http_cell.py
 INTEGRATION += tests/integration/static.py
 INTEGRATION += tests/integration/bad.py
 INTEGRATION += tests/integration/stream.py
+INTEGRATION += tests/integration/harden.py
 if PLUGIN_VECTOR_HNSW
 INTEGRATION += tests/integration/hnsw.py
 endif

@@ -6,8 +6,8 @@ import os
 import re
 import sys
 
-ROOMS = ["sdk/kos", "sdk/klp", "runtime/core", "runtime/driver", "runtime/conf", "runtime/store", "runtime/trust", "runtime/mesh",
-         "runtime/agents", "runtime/host", "sdk/conform", "runtime/cell", "runtime/spawn", "runtime/control", "runtime/kosd",
+ROOMS = ["sdk/kos", "sdk/klp", "runtime/core", "runtime/driver", "runtime/confine", "runtime/conf", "runtime/store", "runtime/trust",
+         "runtime/mesh", "runtime/agents", "runtime/host", "sdk/conform", "runtime/cell", "runtime/spawn", "runtime/control", "runtime/kosd",
          "runtime/kosctl"]
 # The two programs stand side by side: neither may use the other.
 PEERS = {("runtime/kosctl", "runtime/kosd")}

@@ -6,14 +6,7 @@
 #include <jansson.h>
 #include "driver/remote.h"
 
-enum { CELL_CHANNEL_FD = 3, CELL_DENIED_STATUS = 128 + 31 };
-
-/* ---- filter.c: for good, on this process ---- */
-/* What a cell may ask of the kernel with these rights (enum kos_cell_allow). What is refused ends the process with
- * CELL_DENIED_STATUS, after a line "kos-cell: denied NUMBER" on stderr; what libraries only try is refused in words. */
-bool cell_filter(uint32_t allow);
-/* What a dynamic linker, constructors and JSON need, and writing to `out`. */
-bool cell_filter_describe(int out);
+enum { CELL_CHANNEL_FD = 3 };
 
 /* ---- serve.c ---- */
 /* A plugin on the channel, until kosd closes it or the plugin has finished. The exit status. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cell/cell.h"
+#include "confine/confine.h"
 #include "driver/manifest.h"
 
 enum { CPU_S = 5, FILES = 256 };
@@ -59,7 +60,7 @@ int cell_describe(const char *path)
         dup2(null, fd);
     if (out < 0 || null < 0)
         return 2;
-    json_t *json = set_limits() && cell_filter_describe(out)
+    json_t *json = set_limits() && kos_filter_describe(out) == 0
         ? answer(path)
         : json_pack("{s:{s:i, s:s}}", "error", "code", (int)KOS_E_UNSUPPORTED, "text",
                     "the kernel does not let a module be looked at safely (rlimits, seccomp)");

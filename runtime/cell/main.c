@@ -3,6 +3,7 @@
  * kos-cell: hosts one plugin for kosd, or says what a module is. Nothing of a module runs before this process has given
  * up what the module must not have.
  */
+#include <assert.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "cell/cell.h"
+#include "confine/confine.h"
 
 static const char usage_text[] =
     "Usage: kos-cell --describe FILE\n"
@@ -42,6 +44,21 @@ static uint32_t allow_of(const char *word)
                                           : 0;
 }
 
+static_assert((int)KOS_CELL_NET == (int)KOS_FILTER_NET && (int)KOS_CELL_FILES == (int)KOS_FILTER_FILES &&
+                  (int)KOS_CELL_EXEC == (int)KOS_FILTER_EXEC,
+              "rights travel as bits");
+
+/* Read by host/cell.c, which names the call. */
+static void denied(int number)
+{
+    char text[] = "kos-cell: denied 0000000000\n";
+    unsigned value = (unsigned)number;
+    for (size_t at = sizeof text - 3; value > 0; at--, value /= 10)
+        text[at] = (char)('0' + value % 10);
+    ssize_t ignored = write(2, text, sizeof text - 1);
+    (void)ignored;
+}
+
 static int cell(const char *name, uint32_t allow)
 {
     char title[16];
@@ -55,7 +72,7 @@ static int cell(const char *name, uint32_t allow)
     }
     fcntl(CELL_CHANNEL_FD, F_SETFL, fcntl(CELL_CHANNEL_FD, F_GETFL) | O_NONBLOCK);
     fcntl(CELL_CHANNEL_FD, F_SETFD, FD_CLOEXEC);
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !cell_filter(allow)) {
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || kos_filter_apply(allow, denied) < 0) {
         fputs("kos-cell: the kernel does not confine this process (seccomp)\n", stderr);
         return 2;
     }

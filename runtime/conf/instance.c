@@ -85,6 +85,10 @@ static const struct kos_conf_field fields[] = {
     FIELD(KOS_SETTING_STRING, passphrase_file, "", 0, 0),
     FIELD(KOS_SETTING_STRING, plugin_dir, KOS_PLUGINDIR, 1, 4096),
     FIELD(KOS_SETTING_STRING, cell_program, "", 0, 4096),
+    FIELD(KOS_SETTING_STRING, user, "", 0, 256),
+    FIELD(KOS_SETTING_LIST, groups, "", 0, 32),
+    FIELD(KOS_SETTING_LIST, write_paths, "", 0, 64),
+    FIELD(KOS_SETTING_BOOL, seccomp, "true", 0, 0),
     FIELD(KOS_SETTING_LIST, agent_paths, "", 0, 64),
     FIELD(KOS_SETTING_INT, links, "16384", 1, 1 << 20),
     FIELD(KOS_SETTING_INT, half_open, "1024", 1, 1 << 20),
@@ -169,11 +173,13 @@ static int32_t settings_check(const struct kos_conf_node *root, const struct kos
         member = "listen";
         r = kos_settings_check_listen(settings->listen[i], &why);
     }
-    for (size_t i = 0; r == KOS_OK && settings->agent_paths[i]; i++)
-        if (settings->agent_paths[i][0] != '/') {
-            member = "agent_paths";
-            r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is not an absolute path", settings->agent_paths[i]);
-        }
+    const struct { const char *member; char **paths; } lists[] = { { "agent_paths", settings->agent_paths }, { "write_paths", settings->write_paths } };
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
+        for (size_t i = 0; r == KOS_OK && lists[k].paths[i]; i++)
+            if (lists[k].paths[i][0] != '/') {
+                member = lists[k].member;
+                r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is not an absolute path", lists[k].paths[i]);
+            }
     if (r == KOS_OK && *settings->cell_program && *settings->cell_program != '/') {
         member = "cell_program";
         r = kos_fail(&why, KOS_E_INVALID, "\"%s\" is not an absolute path", settings->cell_program);

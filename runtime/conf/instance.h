@@ -33,6 +33,10 @@ struct kos_settings {
     char *passphrase_file;    /* "" none */
     char *plugin_dir;
     char *cell_program;       /* "": kos_cell_program knows */
+    char *user;               /* whom kosd becomes; "": the owner of the instance */
+    char **groups;            /* and of which groups it is a member */
+    char **write_paths;       /* where kosd and plugins within it may write besides the instance */
+    bool seccomp;             /* whether kosd has a filter of its own */
     char **agent_paths;       /* what agents may read and execute besides the system's programs */
     /* limits; each with its default in kosd.conf(5) */
     int64_t links, half_open, half_open_per_source, handshake_ms, idle_ping_ms, dead_ms, session_ms, credit_bytes,

@@ -10,7 +10,7 @@ static void describe_says(const char *path, int32_t code, const char *words)
 {
     json_t *description = NULL;
     struct kos_error error = { 0 };
-    int32_t rc = kos_plugin_describe(fixture_cell(), path, &description, &error);
+    int32_t rc = kos_plugin_describe(fixture_cell(), path, NULL, &description, &error);
     ck_assert_msg(rc == code, "%s: %d %s", path, rc, error.text);
     ck_assert_ptr_null(description);
     ck_assert_msg(strstr(error.text, words) != NULL, "%s does not say: %s", error.text, words);
@@ -66,7 +66,7 @@ START_TEST(test_files)
         struct kos_error error = { 0 };
         ck_assert_int_eq(ftruncate(fd, 0), 0);
         ck_assert_int_eq(pwrite(fd, bytes, cut, 0), (ssize_t)cut);
-        ck_assert_int_lt(kos_plugin_describe(fixture_cell(), path, &description, &error), 0);
+        ck_assert_int_lt(kos_plugin_describe(fixture_cell(), path, NULL, &description, &error), 0);
         ck_assert(strstr(error.text, path) != NULL);
     }
     ck_assert_int_eq(pwrite(fd, bytes, 30, 0), 30);
@@ -98,7 +98,7 @@ START_TEST(test_confined)
     json_t *description = NULL;
     struct kos_error error = { 0 };
     snprintf(path, sizeof path, "%s/bad-SLY.so", fixture_modules());
-    ck_assert_msg(kos_plugin_describe(fixture_cell(), path, &description, &error) == KOS_OK, "%s", error.text);
+    ck_assert_msg(kos_plugin_describe(fixture_cell(), path, NULL, &description, &error) == KOS_OK, "%s", error.text);
     /* Its constructor says what it was able to do. */
     ck_assert_str_eq(json_string_value(json_object_get(description, "version")), ".");
     json_decref(description);
@@ -110,7 +110,7 @@ START_TEST(test_description)
     char path[4200];
     json_t *d = NULL;
     snprintf(path, sizeof path, "%s/probe.so", fixture_modules());
-    ck_assert_int_eq(kos_plugin_describe(fixture_cell(), path, &d, NULL), KOS_OK);
+    ck_assert_int_eq(kos_plugin_describe(fixture_cell(), path, NULL, &d, NULL), KOS_OK);
     ck_assert_str_eq(json_string_value(json_object_get(d, "id")), "org.kos.test.probe");
     ck_assert_str_eq(json_string_value(json_object_get(d, "abi")), "1.0");
     ck_assert_uint_eq(json_array_size(json_object_get(d, "kinds")), 2);

@@ -28,6 +28,11 @@ struct kos_cell_launch {
      * memory it had resident; 0 unknown. */
     void (*exited)(void *arg, int32_t wait_status, uint64_t peak_bytes, const struct kos_error *error);
 };
+/* kos-cell at work on a description: any thread may have one. */
+struct kos_cell_look {
+    int out;                          /* its standard output, to read */
+    int channel;                      /* whom look_end asks */
+};
 struct kos_cell_launcher;
 struct kos_cell_launcher_ops {
     int32_t (*start)(struct kos_cell_launcher *launcher, const struct kos_cell_launch *launch,
@@ -36,6 +41,13 @@ struct kos_cell_launcher_ops {
     /* For who has no turning loop yet: waits for `exited`, at most so long. */
     void (*wait)(struct kos_cell_process *process, uint32_t timeout_ms);
     void (*usage)(struct kos_cell_process *process, struct kos_cell_usage *ret_usage);
+    /* Starts `program --describe module`. May be NULL: who asks starts it himself. */
+    int32_t (*look)(struct kos_cell_launcher *launcher, const char *program, const char *module,
+                    struct kos_cell_look *ret_look, struct kos_error *ret_error);
+    /* Waits until it has ended, kills it after so long. Closes both descriptors. KOS_E_TIMEOUT: it was killed; or why it
+     * could not be run. */
+    int32_t (*look_end)(struct kos_cell_launcher *launcher, struct kos_cell_look *look, uint32_t timeout_ms,
+                        int *ret_status, struct kos_error *ret_error);
 };
 struct kos_cell_launcher {
     const struct kos_cell_launcher_ops *ops;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Has a module described by kos-cell, a process without rights: bounded JSON comes back, or the reason why not. */
 #include "host/host.h"
+#include "host/cell.h"
 #include "driver/manifest.h"
 
 #include <errno.h>
@@ -124,30 +125,59 @@ static int start(const char *program, const char *path, int out, pid_t *ret_pid)
     return rc;
 }
 
-int32_t kos_plugin_describe(const char *program, const char *path, json_t **ret_description,
-                            struct kos_error *ret_error)
+/* Started by this process itself. */
+static int32_t look_here(const char *program, const char *path, int64_t end, char *text, int64_t *ret_got, int *ret_status,
+                         struct kos_error *ret_error)
 {
-    int64_t end = mono_now_ms() + DESCRIBE_MS;
-    int ends[2], status = 0;
+    int ends[2];
     pid_t pid = -1;
-    char full[4096], *text = malloc(KOS_MANIFEST_JSON);
-    if (path[0] != '/' && realpath(path, full))
-        path = full;
-    if (!text || pipe2(ends, O_CLOEXEC) != 0) {
-        free(text);
-        return kos_fail(ret_error, KOS_E_NOMEM, "%s: there is no memory or descriptor to look at it", path);
-    }
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return kos_fail(ret_error, KOS_E_NOMEM, "there is no descriptor for it");
     int failed = start(program, path, ends[1], &pid);
     close(ends[1]);
     int64_t got = failed ? 0 : collect(ends[0], end, text, KOS_MANIFEST_JSON);
     close(ends[0]);
-    if (!failed && !reap(pid, got < 0 ? 0 : end, &status) && got >= 0)
+    if (failed)
+        return kos_fail(ret_error, failed == ENOENT ? KOS_E_NOTFOUND : KOS_E_IO, "%s", strerror(failed));
+    if (!reap(pid, got < 0 ? 0 : end, ret_status) && got >= 0)
         got = KOS_E_TIMEOUT;
-    int32_t rc = failed ? kos_fail(ret_error, failed == ENOENT ? KOS_E_NOTFOUND : KOS_E_IO,
-                                   "%s: cannot be looked at: %s cannot be run: %s; it comes with kosd, and cell_program "
-                                   "of kosd.conf or KOS_CELL in the environment can name another",
-                                   path, program, strerror(failed))
-                        : judge(path, text, got, status, ret_description, ret_error);
+    *ret_got = got;
+    return KOS_OK;
+}
+
+/* Started by who starts cells. */
+static int32_t look_there(struct kos_cell_launcher *cells, const char *program, const char *path, int64_t end, char *text,
+                          int64_t *ret_got, int *ret_status, struct kos_error *ret_error)
+{
+    struct kos_cell_look look;
+    int32_t rc = cells->ops->look(cells, program, path, &look, ret_error);
+    if (rc < 0)
+        return rc;
+    int64_t got = collect(look.out, end, text, KOS_MANIFEST_JSON), left = end - mono_now_ms();
+    rc = cells->ops->look_end(cells, &look, got < 0 || left < 0 ? 0 : (uint32_t)left, ret_status, ret_error);
+    if (rc < 0 && rc != KOS_E_TIMEOUT)
+        return rc;
+    *ret_got = rc == KOS_E_TIMEOUT && got >= 0 ? KOS_E_TIMEOUT : got;
+    return KOS_OK;
+}
+
+int32_t kos_plugin_describe(const char *program, const char *path, struct kos_cell_launcher *cells, json_t **ret_description,
+                            struct kos_error *ret_error)
+{
+    int64_t end = mono_now_ms() + DESCRIBE_MS, got = 0;
+    int status = 0;
+    char full[4096], *text = malloc(KOS_MANIFEST_JSON);
+    struct kos_error why = { 0 };
+    if (path[0] != '/' && realpath(path, full))
+        path = full;
+    if (!text)
+        return kos_fail(ret_error, KOS_E_NOMEM, "%s: there is no memory to look at it", path);
+    int32_t rc = cells && cells->ops->look ? look_there(cells, program, path, end, text, &got, &status, &why)
+                                           : look_here(program, path, end, text, &got, &status, &why);
+    rc = rc < 0 ? kos_fail(ret_error, rc, "%s: cannot be looked at: %s cannot be run: %s; it comes with kosd, and "
+                                          "cell_program of kosd.conf or KOS_CELL in the environment can name another",
+                           path, program, why.text)
+                : judge(path, text, got, status, ret_description, ret_error);
     free(text);
     return rc;
 }

@@ -18,6 +18,7 @@ struct kos_cell_launcher;
 struct kos_hosting_options {
     const char *cell_program;          /* kos-cell */
     struct kos_cell_launcher *cells;   /* cell.h; NULL: this host has none, and isolated plugins are refused */
+    bool no_programs;                  /* this process may start none: plugins within it cannot have the right "exec" */
     const char *plugin_dir;            /* where relative module names are looked up */
     const char *secrets_dir;           /* keys/secrets */
     const char *state_dir;             /* where plugins with the right "files" get a directory each; NULL: none */
@@ -51,8 +52,9 @@ json_t *kos_hosting_list(struct kos_hosting *hosting);
 /* Describes a module without starting it: {id, name, version, summary, abi, kinds[], features[], settings[{name, type,
  * summary, default?, min, max, choices?}], rights[{name, why}], types[], schemes[], interface?}.
  * Errors name the file and what is wrong (not a shared object, missing symbol NAME, major 2 where 1 is needed, ...).
- * The module's constructors run in a process of its own, `program` (kos-cell), with limits and no rights. */
-int32_t kos_plugin_describe(const char *program, const char *path, json_t **ret_description,
+ * The module's constructors run in a process of its own, `program` (kos-cell), with limits and no rights; `cells` starts
+ * it, or NULL: this process does. Any thread. */
+int32_t kos_plugin_describe(const char *program, const char *path, struct kos_cell_launcher *cells, json_t **ret_description,
                             struct kos_error *ret_error);
 
 /* Control methods of plugins, for control/. call ids are the caller's. */

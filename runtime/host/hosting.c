@@ -208,6 +208,11 @@ int32_t kos_hosted_examine(struct kos_hosted *hosted, const struct kos_policy_pl
     hosted->description = json_incref(description);
     int32_t rc =
         kos_rights_check(hosted->name, hosted->place, hosted->description, section->rights, &hosted->rights, ret_error);
+    if (rc >= 0 && hosted->rights & KOS_RIGHT_EXEC && !section->isolate && hosted->hosting->no_programs)
+        rc = kos_fail(ret_error, KOS_E_DENIED,
+                      "%s: plugin %s asks for the right \"exec\", and kosd itself, within which isolate = false; puts it, may "
+                      "start no program: write isolate = true; there, or seccomp = false; in kosd.conf",
+                      hosted->place, hosted->name);
     if (rc >= 0)
         rc = kos_schema_new(hosted->path, hosted->description, &hosted->schema, ret_error);
     if (rc >= 0) {
@@ -256,7 +261,7 @@ static int32_t add(struct kos_hosting *hosting, const struct kos_policy_plugin *
                         hosted->place, hosted->name, KOS_MANIFEST_NAME);
     int32_t rc = kos_conf_guard(hosting->env, hosted->path, &why);
     if (rc == KOS_OK)
-        rc = kos_plugin_describe(hosting->cell_program, hosted->path, &description, &why);
+        rc = kos_plugin_describe(hosting->cell_program, hosted->path, hosting->cells, &description, &why);
     if (rc < 0)
         return kos_fail(ret_error, rc, "%s: plugin %s: %s", hosted->place, hosted->name, why.text);
     rc = kos_hosted_examine(hosted, section, description, ret_error);
@@ -369,6 +374,7 @@ int32_t kos_hosting_new(struct kos_env *env, struct kos_store *store, struct kos
     hosting->secrets_dir = kos_strdup(options->secrets_dir ? options->secrets_dir : "");
     hosting->cell_program = kos_strdup(options->cell_program ? options->cell_program : "");
     hosting->cells = options->cells;
+    hosting->no_programs = options->no_programs;
     hosting->state_dir = options->state_dir ? kos_strdup(options->state_dir) : NULL;
     hosting->carrier = (struct kos_host_carrier){ { &kos_host_carrier_ops }, hosting };
     hosting->sink = (struct kos_host_sink){ { &kos_host_sink_ops }, hosting };

@@ -12,6 +12,7 @@ struct kos_reload {
     const struct kos_policy_plugin *section;
     struct kos_hosted *candidate;           /* what is to take its place: no cell, in no list */
     char *program;
+    struct kos_cell_launcher *cells;
     json_t *description;
     struct kos_error error;
     bool described;                         /* the worker is done */
@@ -43,7 +44,7 @@ void kos_reload_end(struct kos_hosted *hosted, int32_t status, const char *text)
 static void describe(struct kos_work *work)
 {
     struct kos_reload *reload = (struct kos_reload *)work;
-    kos_plugin_describe(reload->program, reload->candidate->path, &reload->description, &reload->error);
+    kos_plugin_describe(reload->program, reload->candidate->path, reload->cells, &reload->description, &reload->error);
 }
 
 /* Types, schemes and interfaces as if it were there already. */
@@ -129,6 +130,7 @@ int32_t kos_hosting_reload(struct kos_hosting *hosting, struct kos_policy *polic
     reload->section = section;
     reload->candidate = kos_hosted_new(hosting, section);
     reload->program = kos_strdup(hosting->cell_program);
+    reload->cells = hosting->cells;
     reload->done = done;
     reload->arg = arg;
     hosted->reload = reload;

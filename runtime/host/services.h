@@ -101,6 +101,7 @@ struct kos_hosting {
     struct kos_registry *agents;
     char *plugin_dir, *secrets_dir, *state_dir, *cell_program;
     struct kos_cell_launcher *cells;
+    bool no_programs;
     struct kos_hosted *plugins;
     struct kos_host_carrier carrier;
     struct kos_host_sink sink;

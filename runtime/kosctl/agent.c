@@ -220,7 +220,7 @@ int cmd_plugin_info(struct kosctl *ctl, int argc, char **argv)
     char *path = realpath(argv[optind], NULL);
     if (!path)
         kos_fail(&error, KOS_E_NOTFOUND, "there is no file %s", argv[optind]);
-    int32_t r = path ? kos_plugin_describe(kos_cell_program(NULL), path, &description, &error) : KOS_E_NOTFOUND;
+    int32_t r = path ? kos_plugin_describe(kos_cell_program(NULL), path, NULL, &description, &error) : KOS_E_NOTFOUND;
     free(path);
     if (r < 0)
         return kosctl_fail(ctl, &error);

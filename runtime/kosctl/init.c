@@ -3,6 +3,7 @@
  * kosctl init: makes an instance, whole or not at all.
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "conf/passphrase.h"
 #include "core/buf.h"
@@ -100,6 +101,8 @@ static int32_t conf_write(struct kosctl *ctl, const struct init *init, struct ko
     kos_buf_printf(&conf, " ];\n\n# Addresses to listen on; none: the node only dials.\nlisten = [ ");
     list_print(&conf, init->listen);
     kos_buf_printf(&conf, " ];\n\n# error, warning, notice, info or debug\nlog_level = \"info\";\n");
+    if (geteuid() == 0)
+        kos_buf_printf(&conf, "\n# Made by root. A user of its own is better: chown -R the instance to it and remove this line (kosd(8)).\nuser = \"root\";\n");
     if (init->passphrase_file) {
         char *path = realpath(init->passphrase_file, NULL);
         const char *one[] = { path ? path : init->passphrase_file, NULL };

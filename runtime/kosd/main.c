@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kosd: reads its arguments, forks the spawner, runs a node on the real loop until it is told to stop.
+ * kosd: reads its arguments, drops privileges, forks the spawner, confines itself, runs a node on the real loop until it is told to stop.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +44,7 @@ struct program {
     struct kos_loop *loop;
     struct kos_launcher *launcher;
     struct kos_node *node;
+    char confined[160];         /* for the log: by what */
     bool stopping;
     bool failed;                /* ends with status 1 though it stopped in order */
 };
@@ -79,13 +80,15 @@ static int arguments(int argc, char **argv, struct program *program)
     return -1;
 }
 
-/* Configuration and passphrase: what must be asked for while there is a terminal. */
+/* Configuration; who this is from here on; and the passphrase, which must be asked for while there is a terminal. */
 static int32_t prepare(struct program *program, struct kos_env *env, struct kos_error *ret_error)
 {
     bool encrypted = false;
     int32_t r = kos_instance_init(program->dir, &program->instance, ret_error);
     if (r == KOS_OK)
         r = kos_settings_load(env, &program->instance, &program->settings, ret_error);
+    if (r == KOS_OK)
+        r = kosd_become(&program->instance, &program->settings, ret_error);
     if (r == KOS_OK)
         r = kos_conf_guard(env, program->instance.conf, ret_error);
     if (r == KOS_OK)
@@ -209,6 +212,7 @@ static void ready(void *arg)
     }
     klp_id_text(kos_identity_id(kos_keys_node(program->node->keys)), id);
     kos_log(kos_loop_env(program->loop), KOS_LOG_NOTICE, "kosd", "kosd %s is up: %s, klp://node.%s", KOS_VERSION, program->settings.name, id);
+    kos_log(kos_loop_env(program->loop), program->settings.seccomp ? KOS_LOG_INFO : KOS_LOG_WARNING, "kosd", "runs as %s", program->confined);
     kosd_notify("READY=1");
     if (program->ready_fd >= 0)
         detach(program);
@@ -283,6 +287,8 @@ static int32_t start(struct program *program, struct kos_error *ret_error)
     int32_t r = program->foreground ? KOS_OK : into_background(program, ret_error);
     if (r == KOS_OK)
         r = spawner_start(program, ret_error);
+    if (r == KOS_OK)
+        r = kosd_confine(&program->instance, &program->settings, program->confined, sizeof program->confined, ret_error);
     if (r == KOS_OK)
         r = loop_start(program, ret_error);
     return r == KOS_OK ? run(program, ret_error) : r;

@@ -76,7 +76,7 @@ static int32_t node_plugins(struct kos_node *node, struct kos_launcher *launcher
     struct kos_agents_options agents = { .directory = node->instance->agents_dir, .node_name = node->settings->name };
     char *secrets = kos_format("%s/secrets", node->instance->keys_dir);
     char *plugins = kos_format("%s/plugins", node->instance->state_dir);
-    struct kos_hosting_options hosting = { .cell_program = kos_cell_program(node->settings), .cells = cells, .plugin_dir = node->settings->plugin_dir, .secrets_dir = secrets, .state_dir = plugins };
+    struct kos_hosting_options hosting = { .cell_program = kos_cell_program(node->settings), .cells = cells, .no_programs = node->settings->seccomp, .plugin_dir = node->settings->plugin_dir, .secrets_dir = secrets, .state_dir = plugins };
     int32_t r = kos_agents_new(node->env, node->store, node->trust, launcher, &agents, &node->agents, ret_error);
     if (r == KOS_OK)
         r = node_mesh(node, ret_error);
@@ -154,7 +154,7 @@ int32_t kos_node_check(struct kos_env *env, const struct kos_instance *instance,
     if (r == KOS_OK)
         r = control_group(instance, settings, &gid, ret_error);
     if (r == KOS_OK)
-        r = kos_hosting_check(env, &(struct kos_hosting_options){ .cell_program = kos_cell_program(settings), .plugin_dir = settings->plugin_dir }, policy, ret_error);
+        r = kos_hosting_check(env, &(struct kos_hosting_options){ .cell_program = kos_cell_program(settings), .no_programs = settings->seccomp, .plugin_dir = settings->plugin_dir }, policy, ret_error);
     if (keys)
         kos_keys_close(keys);
     if (policy)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * From the fork to the execve of a command. */
+#include "confine/confine.h"
 #include "spawn/spawner.h"
 
 #include <errno.h>
@@ -136,6 +137,27 @@ _Noreturn static void cell_run(const struct confinement *c, const struct spawn_s
     give_up(report, &error);
 }
 
+/* The process that looks at a module limits and confines itself before it loads it (cell/describe.c). */
+_Noreturn static void look_run(const struct spawn_start *start, const int *fds, int report)
+{
+    struct kos_error error = { 0 };
+    char name[] = "kos-cell", option[] = "--describe", lang[] = "LANG=C.UTF-8";
+    char *arguments[] = { name, option, (char *)(uintptr_t)start->module, NULL }, *environment[] = { lang, NULL };
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), out = fcntl(fds[SPAWN_LOOK_OUT - 1], F_DUPFD_CLOEXEC, 16);
+    int reporting = fcntl(report, F_DUPFD_CLOEXEC, 16);
+    int32_t rc = KOS_OK;
+    if (null < 0 || out < 0 || reporting < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(null, 2) < 0 ||
+        dup3(reporting, REPORT_FD, O_CLOEXEC) < 0 || close_range(REPORT_FD + 1, ~0U, 0) < 0)
+        rc = kos_fail(&error, KOS_E_IO, "its descriptors cannot be set: %s", strerror(errno));
+    else
+        rc = kos_confine_capabilities(0, &error);
+    if (rc == KOS_OK) {
+        execve(start->command, arguments, environment);
+        kos_fail(&error, errno == ENOENT ? KOS_E_NOTFOUND : KOS_E_IO, "%s", strerror(errno));
+    }
+    give_up(REPORT_FD, &error);
+}
+
 _Noreturn void child_run(const struct confinement *c, const struct spawn_start *start, const int *fds, int report)
 {
     setsid();
@@ -145,5 +167,7 @@ _Noreturn void child_run(const struct confinement *c, const struct spawn_start *
     reset_signals();
     if (start->kind == SPAWN_CELL)
         cell_run(c, start, fds, report);
+    if (start->kind == SPAWN_LOOK)
+        look_run(start, fds, report);
     agent_run(c, start, fds, report);
 }

@@ -347,7 +347,7 @@ static int32_t make_pipes(int ours[SPAWN_FDS], int theirs[SPAWN_FDS], struct kos
                     strerror(error));
 }
 
-static int32_t send_start(struct client *c, struct spawn_start *start, const int *theirs, size_t count)
+int32_t spawn_send(int fd, struct spawn_start *start, const int *theirs, size_t count)
 {
     union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int) * SPAWN_FDS)]; } control = { 0 };
     struct iovec part = { start, sizeof *start };
@@ -360,7 +360,7 @@ static int32_t send_start(struct client *c, struct spawn_start *start, const int
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int) * count);
     memcpy(CMSG_DATA(header), theirs, sizeof(int) * count);
-    ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == (ssize_t)sizeof *start)
         return KOS_OK;
     return n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS) ? KOS_E_BUSY : KOS_E_CLOSED;
@@ -421,7 +421,7 @@ static int32_t start_process(struct kos_launcher *launcher, const struct kos_lau
     struct spawn_start *start = kos_new(sizeof *start);
     int32_t rc = fill_start(launch, start, ret_error);
     if (rc == KOS_OK && (rc = make_pipes(ours, theirs, ret_error)) == KOS_OK) {
-        rc = send_start(c, start, theirs, SPAWN_FDS);
+        rc = spawn_send(c->fd, start, theirs, SPAWN_FDS);
         for (int i = 0; i < SPAWN_FDS; i++) {
             close(theirs[i]);
             if (rc < 0)
@@ -522,7 +522,7 @@ static int32_t start_cell(struct kos_cell_launcher *launcher, const struct kos_c
         /* All of a policy's cells are asked for at once, faster than a process is forked. */
         struct pollfd room = { .fd = c->fd, .events = POLLOUT };
         poll(&room, 1, START_MS);
-        rc = send_start(c, start, all, SPAWN_CELL_FDS);
+        rc = spawn_send(c->fd, start, all, SPAWN_CELL_FDS);
         for (int i = 0; i < 2; i++) {
             close(theirs[i]);
             if (rc < 0)
@@ -574,7 +574,21 @@ static void cell_usage(struct kos_cell_process *process, struct kos_cell_usage *
     *ret_usage = usage;
 }
 
-static const struct kos_cell_launcher_ops cell_ops = { start_cell, kill_cell, wait_cell, cell_usage };
+static int32_t look(struct kos_cell_launcher *launcher, const char *program, const char *module,
+                    struct kos_cell_look *ret_look, struct kos_error *ret_error)
+{
+    return spawn_look(((struct client *)((char *)launcher - offsetof(struct client, cells)))->fd, program, module,
+                      ret_look, ret_error);
+}
+
+static int32_t look_end(struct kos_cell_launcher *launcher, struct kos_cell_look *at, uint32_t timeout_ms, int *ret_status,
+                        struct kos_error *ret_error)
+{
+    (void)launcher;
+    return spawn_look_end(at, timeout_ms, ret_status, ret_error);
+}
+
+static const struct kos_cell_launcher_ops cell_ops = { start_cell, kill_cell, wait_cell, cell_usage, look, look_end };
 
 struct kos_cell_launcher *kos_spawn_cells(struct kos_launcher *launcher)
 {

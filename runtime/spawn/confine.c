@@ -1,45 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a command may reach: capabilities dropped, Landlock (kernel's documentation, userspace-api/landlock), limits. */
-#include "spawn/spawner.h"
+ * What a command may reach: no capabilities, Landlock, limits. */
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/landlock.h>
-#include <linux/securebits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <klp/id.h>
+#include "confine/confine.h"
+#include "spawn/spawner.h"
 #include "spawn/spawn.h"
 
-/* Rights that the headers of the oldest supported system do not name yet; numbers are the kernel's ABI. */
-#define ACCESS_REFER      (1ULL << 13) /* ABI 2 */
-#define ACCESS_TRUNCATE   (1ULL << 14) /* ABI 3 */
-#define ACCESS_IOCTL_DEV  (1ULL << 15) /* ABI 5 */
-#define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0) /* ABI 6 */
-#define SCOPE_SIGNAL               (1ULL << 1)
-
 #define ACCESS_RUN (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define ACCESS_ABI_1 ((1ULL << 13) - 1)
-#define ACCESS_FILE                                                                                                    \
-    (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE |     \
-     ACCESS_IOCTL_DEV)
 /* No devices and no sockets are made in a command's own directory. */
 #define ACCESS_NEVER                                                                                                   \
-    (LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SOCK | ACCESS_IOCTL_DEV)
-
-/* As the kernel lays it out since ABI 6; an older kernel is given the shorter size that it knows. */
-struct ruleset_attr {
-    uint64_t handled_access_fs, handled_access_net, scoped;
-};
+    (LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SOCK | KOS_LANDLOCK_IOCTL_DEV)
 
 const char *const kos_spawn_readable[] = {
     "/usr",
@@ -93,26 +73,11 @@ const char *const kos_spawn_readable[] = {
 
 static const char *const devices[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom" };
 
-int32_t confine_landlock_abi(void)
-{
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    return abi > 0 ? (int32_t)abi : 0;
-}
-
-/* Whether `path` is `dir` or lies below it; both resolved. */
-static bool below(const char *path, const char *dir)
-{
-    size_t len = strlen(dir);
-    if (len == 1)
-        return true;
-    return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == 0);
-}
-
 int32_t confine_prepare(const char *instance, const char *const *readable, struct confinement *ret_confinement,
                         struct kos_error *ret_error)
 {
     char resolved[PATH_MAX];
-    struct confinement c = { .readable = readable ? readable : kos_spawn_readable, .landlock = confine_landlock_abi() };
+    struct confinement c = { .readable = readable ? readable : kos_spawn_readable, .landlock = kos_landlock_abi() };
     if (!realpath(instance, c.instance))
         return kos_fail(ret_error, KOS_E_CONFIG, "the instance directory %s cannot be used: %s", instance,
                         strerror(errno));
@@ -120,7 +85,7 @@ int32_t confine_prepare(const char *instance, const char *const *readable, struc
         if (**path != '/')
             return kos_fail(ret_error, KOS_E_CONFIG,
                             "agents cannot be given \"%s\" to read: it is not an absolute path", *path);
-        if (realpath(*path, resolved) && (below(c.instance, resolved) || below(resolved, c.instance)))
+        if (realpath(*path, resolved) && (kos_path_below(c.instance, resolved) || kos_path_below(resolved, c.instance)))
             return kos_fail(
                 ret_error, KOS_E_CONFIG,
                 "the instance %s and %s, which agents may read, lie one in the other: agents could read keys/; "
@@ -129,48 +94,6 @@ int32_t confine_prepare(const char *instance, const char *const *readable, struc
     }
     *ret_confinement = c;
     return KOS_OK;
-}
-
-static uint64_t handled(int32_t abi)
-{
-    return ACCESS_ABI_1 | (abi >= 2 ? ACCESS_REFER : 0) | (abi >= 3 ? ACCESS_TRUNCATE : 0) |
-           (abi >= 5 ? ACCESS_IOCTL_DEV : 0);
-}
-
-/* Grants `access` below `path`. What does not exist is passed over, as is what lies in the instance when `outside` says
- * that it must not. */
-static int32_t grant(int ruleset, const char *path, uint64_t access, uint64_t all, const char *outside)
-{
-    char resolved[PATH_MAX], link[32];
-    struct stat st;
-    int fd = open(path, O_PATH | O_CLOEXEC);
-    if (fd < 0)
-        return KOS_OK;
-    /* Asked of the descriptor, so that what was checked is what is granted. */
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (outside) {
-        ssize_t len = readlink(link, resolved, sizeof resolved - 1);
-        if (len < 0 && !realpath(path, resolved)) {
-            close(fd);
-            return KOS_OK;
-        }
-        if (len >= 0)
-            resolved[len] = 0;
-        if (below(resolved, outside) || below(outside, resolved)) {
-            close(fd);
-            return KOS_OK;
-        }
-    }
-    if (fstat(fd, &st) < 0) {
-        close(fd);
-        return KOS_E_IO;
-    }
-    if (!S_ISDIR(st.st_mode))
-        access &= ACCESS_FILE;
-    struct landlock_path_beneath_attr rule = { .allowed_access = access & all, .parent_fd = fd };
-    long rc = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-    close(fd);
-    return rc < 0 ? KOS_E_IO : KOS_OK;
 }
 
 /* The files that the command's words name by absolute path: the operator wrote them, so the agent may read them. Only
@@ -188,37 +111,40 @@ static void grant_words(int ruleset, const char *command, uint64_t all, const ch
             memcpy(path, at, len);
             path[len] = 0;
             if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
-                grant(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE, all, instance);
+                kos_landlock_grant(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE, all, instance);
         }
         at += len ? len : 1;
     }
 }
 
+static int32_t landlock_end(int ruleset, int32_t rc, const char *whom, struct kos_error *ret_error)
+{
+    if (rc == KOS_OK)
+        rc = kos_landlock_apply(ruleset);
+    else
+        close(ruleset);
+    return rc < 0 ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock cannot confine %s: %s", whom, strerror(errno))
+                  : KOS_OK;
+}
+
 static int32_t landlock(const struct confinement *c, const struct spawn_start *start, struct kos_error *ret_error)
 {
-    uint64_t all = handled(c->landlock);
-    struct ruleset_attr attr = { .handled_access_fs = all, .scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL };
-    size_t size = c->landlock >= 6 ? sizeof attr : sizeof attr.handled_access_fs;
+    uint64_t all = kos_landlock_all(c->landlock);
     if (c->landlock < 1)
         return kos_fail(ret_error, KOS_E_UNSUPPORTED,
                         "this kernel has no Landlock, so agents could read the node's keys");
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
+    int ruleset = kos_landlock_new(c->landlock, all, 1);
     if (ruleset < 0)
         return kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock refuses a ruleset: %s", strerror(errno));
-    int32_t rc = grant(ruleset, start->directory, all & ~ACCESS_NEVER, all, NULL);
+    int32_t rc = kos_landlock_grant(ruleset, start->directory, all & ~ACCESS_NEVER, all, NULL);
     for (const char *const *path = c->readable; rc == KOS_OK && *path; path++)
-        rc = grant(ruleset, *path, ACCESS_RUN, all, c->instance);
+        rc = kos_landlock_grant(ruleset, *path, ACCESS_RUN, all, c->instance);
     for (size_t i = 0; rc == KOS_OK && i < sizeof devices / sizeof *devices; i++)
-        rc = grant(ruleset, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE,
+        rc = kos_landlock_grant(ruleset, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | KOS_LANDLOCK_TRUNCATE,
                    all, NULL);
     if (rc == KOS_OK)
         grant_words(ruleset, start->command, all, c->instance);
-    if (rc == KOS_OK && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-        rc = KOS_E_IO;
-    int error = errno;
-    close(ruleset);
-    return rc < 0 ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock cannot confine the agent: %s", strerror(error))
-                  : KOS_OK;
+    return landlock_end(ruleset, rc, "the agent", ret_error);
 }
 
 /* What the policy lets a cell read besides: never anything of the instance. */
@@ -231,9 +157,9 @@ static int32_t grant_read(int ruleset, const struct confinement *c, const struct
         if (!realpath(path, resolved))
             rc = kos_fail(ret_error, KOS_E_NOTFOUND, "%s, which it may read, cannot be used: %s", path,
                           strerror(errno));
-        else if (below(resolved, c->instance) || below(c->instance, resolved))
+        else if (kos_path_below(resolved, c->instance) || kos_path_below(c->instance, resolved))
             rc = kos_fail(ret_error, KOS_E_CONFIG, "%s, which it may read, and the instance lie one in the other", path);
-        else if (grant(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR, all, c->instance) < 0)
+        else if (kos_landlock_grant(ruleset, path, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR, all, c->instance) < 0)
             rc = kos_fail(ret_error, KOS_E_IO, "Landlock refuses %s: %s", path, strerror(errno));
     }
     return rc;
@@ -243,13 +169,11 @@ static int32_t grant_read(int ruleset, const struct confinement *c, const struct
 static int32_t landlock_cell(const struct confinement *c, const struct spawn_start *start, struct kos_error *ret_error)
 {
     static const char *const own[] = { "/proc/self/maps", "/proc/self/status", "/proc/self/stat" };
-    uint64_t all = handled(c->landlock);
-    struct ruleset_attr attr = { .handled_access_fs = all, .scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL };
-    size_t size = c->landlock >= 6 ? sizeof attr : sizeof attr.handled_access_fs;
+    uint64_t all = kos_landlock_all(c->landlock);
     if (c->landlock < 1)
         return kos_fail(ret_error, KOS_E_UNSUPPORTED,
                         "this kernel has no Landlock, so an isolated plugin could read the node's keys");
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
+    int ruleset = kos_landlock_new(c->landlock, all, 1);
     if (ruleset < 0)
         return kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock refuses a ruleset: %s", strerror(errno));
     int32_t rc = grant_read(ruleset, c, start, all, ret_error);
@@ -258,44 +182,37 @@ static int32_t landlock_cell(const struct confinement *c, const struct spawn_sta
         return rc;
     }
     if (start->directory[0])
-        rc = grant(ruleset, start->directory, all & ~ACCESS_NEVER, all, NULL);
+        rc = kos_landlock_grant(ruleset, start->directory, all & ~ACCESS_NEVER, all, NULL);
     if (rc == KOS_OK)
-        rc = grant(ruleset, start->command, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE, all, NULL);
+        rc = kos_landlock_grant(ruleset, start->command, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE, all, NULL);
     if (rc == KOS_OK)
-        rc = grant(ruleset, start->module, LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
+        rc = kos_landlock_grant(ruleset, start->module, LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
     /* The library that plugins share with kosd lies where kosd found it. */
     Dl_info klp;
     if (rc == KOS_OK && dladdr((void *)(uintptr_t)klp_id_parse, &klp) && klp.dli_fname)
-        rc = grant(ruleset, klp.dli_fname, LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
+        rc = kos_landlock_grant(ruleset, klp.dli_fname, LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
     for (const char *const *path = kos_spawn_readable; rc == KOS_OK && *path; path++)
-        rc = grant(ruleset, *path, ACCESS_RUN, all, c->instance);
+        rc = kos_landlock_grant(ruleset, *path, ACCESS_RUN, all, c->instance);
     for (size_t i = 0; rc == KOS_OK && i < sizeof own / sizeof *own; i++)
-        rc = grant(ruleset, own[i], LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
+        rc = kos_landlock_grant(ruleset, own[i], LANDLOCK_ACCESS_FS_READ_FILE, all, NULL);
     for (size_t i = 0; rc == KOS_OK && i < sizeof devices / sizeof *devices; i++)
-        rc = grant(ruleset, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_TRUNCATE,
+        rc = kos_landlock_grant(ruleset, devices[i], LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | KOS_LANDLOCK_TRUNCATE,
                    all, NULL);
-    if (rc == KOS_OK && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-        rc = KOS_E_IO;
-    int error = errno;
-    close(ruleset);
-    return rc < 0 ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "Landlock cannot confine it: %s", strerror(error)) : KOS_OK;
+    return landlock_end(ruleset, rc, "it", ret_error);
 }
 
-/* Even root's agents have no capability, now or after any execve. */
 static int32_t drop_capabilities(struct kos_error *ret_error)
 {
-    for (int cap = 0; cap <= 63 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* refused without CAP_SETPCAP: then there is none to lose */
-    prctl(PR_SET_SECUREBITS,
-          SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-              SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
-          0, 0, 0);
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
-    if (syscall(SYS_capset, &header, none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return kos_fail(ret_error, KOS_E_UNSUPPORTED, "its privileges cannot be dropped: %s", strerror(errno));
-    return KOS_OK;
+    return kos_confine_capabilities(0, ret_error); /* even root's agents have none, now or after any execve */
+}
+
+int32_t confine_filter(const struct confinement *c, struct kos_error *ret_error)
+{
+    const pid_t kept[] = { c->kosd, c->spawner, c->keeper, -1, 0 };
+    int rc = kos_filter_command(kept, c->landlock);
+    return rc < 0
+               ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "the agent's seccomp filter cannot be set: %s", strerror(-rc))
+               : KOS_OK;
 }
 
 int32_t confine_apply(const struct confinement *c, const struct spawn_start *start, struct kos_error *ret_error)

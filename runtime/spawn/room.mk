@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-libkos_la_SOURCES += runtime/spawn/spawn.h runtime/spawn/wire.h runtime/spawn/spawner.h runtime/spawn/client.c runtime/spawn/spawner.c \
-  runtime/spawn/keeper.c runtime/spawn/child.c runtime/spawn/confine.c runtime/spawn/filter.c runtime/spawn/tree.c
+libkos_la_SOURCES += runtime/spawn/spawn.h runtime/spawn/wire.h runtime/spawn/spawner.h runtime/spawn/client.c runtime/spawn/look.c runtime/spawn/spawner.c \
+  runtime/spawn/keeper.c runtime/spawn/child.c runtime/spawn/confine.c runtime/spawn/tree.c
 
 if HAVE_CHECK
 check_PROGRAMS += runtime/spawn/spawn_test runtime/spawn/agents_test runtime/spawn/probe

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "confine/confine.h"
 #include "spawn/spawn.h"
 
 enum { KEEPERS_MAX = 1024, MAIN_FD = 3 };
@@ -52,13 +53,13 @@ static bool sound(const struct spawn_start *start, const int fds[SPAWN_FDS])
         !terminated(start->command, sizeof start->command) || !terminated(start->module, sizeof start->module) || start->read[SPAWN_READ_MAX - 1] || start->read[SPAWN_READ_MAX - 2])
         return false;
     const struct spawn_limits *l = &start->limits;
-    bool cell = start->kind == SPAWN_CELL;
+    bool look = start->kind == SPAWN_LOOK, cell = look || start->kind == SPAWN_CELL;
     if ((!cell && start->kind != SPAWN_AGENT) || (cell && (start->command[0] != '/' || start->module[0] != '/')) ||
         (start->directory[0] != '/' && !(cell && start->directory[0] == 0)) || !l->memory_bytes || !l->file_bytes || !l->open_files || !l->processes ||
         !l->cpu_seconds)
         return false;
     for (int i = 0; i < (cell ? SPAWN_CELL_FDS : SPAWN_FDS); i++) {
-        bool socket = i == SPAWN_CHANNEL || (cell && i == SPAWN_CELL_SOCKET);
+        bool socket = i == SPAWN_CHANNEL || (start->kind == SPAWN_CELL && i == SPAWN_CELL_SOCKET);
         if (fstat(fds[i], &st) < 0 || !(socket ? S_ISSOCK(st.st_mode) : S_ISFIFO(st.st_mode)))
             return false;
     }
@@ -206,6 +207,10 @@ static _Noreturn void become_spawner(const struct confinement *confinement, cons
         _exit(1);
     if (fcntl(MAIN_FD, F_SETFD, FD_CLOEXEC) < 0 || close_range(MAIN_FD + 1, ~0U, 0) < 0 || chdir("/") < 0)
         _exit(1);
+    /* What it starts is confined further. Where a filter is not to be had agents are refused, by name. */
+    struct kos_error ignored;
+    kos_confine_capabilities(0, &ignored);
+    kos_filter_spawner();
     struct spawner *s = calloc(1, sizeof *s);
     if (!s)
         _exit(1);
@@ -246,7 +251,7 @@ int32_t kos_spawn_fork(const struct kos_spawn_options *options, int *ret_fd, pid
 
 int32_t kos_spawn_confinement(char *ret_text, size_t cap)
 {
-    int32_t abi = confine_landlock_abi();
+    int32_t abi = kos_landlock_abi();
     bool seccomp = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
     if (abi > 0 && seccomp)
         snprintf(ret_text, cap, "Landlock ABI %d, seccomp", (int)abi);

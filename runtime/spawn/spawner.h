@@ -9,7 +9,7 @@
 #include <sys/types.h>
 #include "spawn/wire.h"
 
-/* ---- confine.c, filter.c: what a command may do ---- */
+/* ---- confine.c: what a command may do ---- */
 struct confinement {
     char instance[PATH_MAX];           /* resolved; nothing of it is granted but the command's own directory */
     const char *const *readable;       /* NULL-terminated */
@@ -20,7 +20,6 @@ struct confinement {
 /* Resolves the instance and checks it against what is readable. */
 int32_t confine_prepare(const char *instance, const char *const *readable, struct confinement *ret_confinement,
                         struct kos_error *ret_error);
-int32_t confine_landlock_abi(void);
 /* On the calling process, for good. */
 int32_t confine_apply(const struct confinement *confinement, const struct spawn_start *start,
                       struct kos_error *ret_error);

@@ -67,7 +67,7 @@ CONFS = (
 def test_configurations(case):
     home = case.node("home.kai")
     path = os.path.join(home.dir, "kosd.conf")
-    good = f'name = "home.kai";\nplugin_dir = "{case.plugins}";\n'
+    good = f'name = "home.kai";\nplugin_dir = "{case.plugins}";\n' + ('user = "root";\n' if os.geteuid() == 0 else "")
     for text, *parts in CONFS:
         write(path, text)
         refuses(home, "kosd.conf", *parts, name="unsupported" if "gateway" in text else "bad_configuration")

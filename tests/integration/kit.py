@@ -92,6 +92,7 @@ class Node:
             os.unlink(path)
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify.bind(path)
+        os.chmod(path, 0o777)  # as the service manager's is: kosd may become another user
         notify.settimeout(0.2)
         log = open(self.log, "ab")
         self.process = subprocess.Popen([program("kosd"), "-i", self.dir, "--foreground", *arguments], stdin=subprocess.DEVNULL,

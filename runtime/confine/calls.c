@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a cell may ask of the kernel, set before anything of the plugin is loaded. Three answers: done; refused in
- * words (EPERM and its like), for what libraries try and do without; and the end of the process, for what a plugin only
- * does when it was not granted the right, or has been taken over. Files are Landlock's business (spawn/); this filter
- * keeps what Landlock does not see.
+ * What a cell, or kosd itself, may ask of the kernel. Files are Landlock's business; this filter keeps what Landlock does
+ * not see. The same lists serve both, so that a plugin finds within kosd what it finds in a cell with all rights but
+ * "exec".
  */
-#include "cell/cell.h"
+#include "confine/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +12,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -71,6 +71,12 @@ static const char *const with_files[] = {
 };
 
 static const char *const with_exec[] = { "execve", "execveat", "fork", "vfork", "setpgid", "setsid", "pidfd_open" };
+
+/* kosd makes its control socket and says who may use it. */
+static const char *const with_node[] = { "chmod", "fchmodat", "chown", "chown32", "lchown", "lchown32", "fchownat" };
+
+/* LeakSanitizer stops all threads from a process of its own. */
+static const char *const with_checked[] = { "ptrace", "prctl", "kill", "tgkill", "tkill", "personality" };
 
 /* What libraries try, and do without. */
 static const struct { int error; const char *names[48]; } refused[] = {
@@ -136,26 +142,27 @@ static int rules_open(scmp_filter_ctx filter)
     return rc;
 }
 
-static int rules_socket(scmp_filter_ctx filter, bool net)
+static int rules_socket(scmp_filter_ctx filter, bool net, bool node)
 {
     static const uint32_t families[] = { AF_INET, AF_INET6 };
     int rc = 0;
     struct scmp_arg_cmp pair[] = { low(0, UINT32_MAX, AF_UNIX), low(1, SOCKET_TYPE, SOCK_STREAM) };
     /* A datagram socket of a pair could be connected to any name later; those of a stream cannot. */
-    rc = rule(filter, SCMP_ACT_ALLOW, "socketpair", 2, pair);
+    rc = rule(filter, SCMP_ACT_ALLOW, "socketpair", node ? 1 : 2, pair);
     for (uint32_t family = 0; rc == 0 && family < 64; family++) {
         struct scmp_arg_cmp is = low(0, UINT32_MAX, family);
         bool inet = family == families[0] || family == families[1];
         if (inet && !net)
             continue; /* the end: it would be opening sockets of its own */
-        rc = rule(filter, inet || (net && family == AF_NETLINK) ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EACCES), "socket",
+        bool local = (net && family == AF_NETLINK) || (node && family == AF_UNIX);
+        rc = rule(filter, inet || local ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EACCES), "socket",
                   1, &is);
     }
     return rc;
 }
 
 /* Threads, never processes, unless it may run programs; then without namespaces. */
-static int rules_clone(scmp_filter_ctx filter, bool exec)
+static int rules_clone(scmp_filter_ctx filter, bool processes)
 {
 #if defined(__s390__) || defined(__s390x__)
     const unsigned at = 1;
@@ -165,7 +172,7 @@ static int rules_clone(scmp_filter_ctx filter, bool exec)
     const uint32_t spaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
         CLONE_NEWCGROUP;
     struct scmp_arg_cmp thread = low(at, CLONE_THREAD | spaces, CLONE_THREAD), process = low(at, spaces, 0);
-    return rule(filter, SCMP_ACT_ALLOW, "clone", 1, exec ? &process : &thread);
+    return rule(filter, SCMP_ACT_ALLOW, "clone", 1, processes ? &process : &thread);
 }
 
 /* Signals to itself. */
@@ -239,55 +246,71 @@ static int rules_self(scmp_filter_ctx filter)
     return rc;
 }
 
-/* Runs in the middle of the plugin: nothing but system calls. */
-static void denied(int number, siginfo_t *info, void *context)
+/* The one word between a filter and the handler of its signal, which is given nothing else. */
+static void (*deny)(int number);
+
+/* Runs in the middle of what was denied: nothing but system calls. */
+static void denied(int signal, siginfo_t *info, void *context)
 {
-    char text[] = "kos-cell: denied 0000000000\n";
-    unsigned value = (unsigned)info->si_syscall;
-    (void)number;
+    (void)signal;
     (void)context;
-    for (size_t at = sizeof text - 3; value > 0; at--, value /= 10)
-        text[at] = (char)('0' + value % 10);
-    ssize_t ignored = write(2, text, sizeof text - 1);
-    (void)ignored;
-    _exit(CELL_DENIED_STATUS);
+    deny(info->si_syscall);
+    _exit(KOS_FILTER_DENIED_STATUS);
 }
 
-bool cell_filter(uint32_t allow)
+static int rules_all(scmp_filter_ctx filter, uint32_t allow)
+{
+    int rc = ALLOW_ALL(filter, granted);
+    if (rc == 0 && allow & KOS_FILTER_NET)
+        rc = ALLOW_ALL(filter, with_net);
+    if (rc == 0)
+        rc = allow & KOS_FILTER_FILES ? ALLOW_ALL(filter, with_files) : rules_open(filter);
+    if (rc == 0 && allow & KOS_FILTER_EXEC)
+        rc = ALLOW_ALL(filter, with_exec);
+    if (rc == 0 && allow & KOS_FILTER_NODE)
+        rc = ALLOW_ALL(filter, with_node);
+    struct scmp_arg_cmp version = low(2, UINT32_MAX, LANDLOCK_CREATE_RULESET_VERSION); /* asks, changes nothing */
+    if (rc == 0 && allow & KOS_FILTER_NODE)
+        rc = rule(filter, SCMP_ACT_ALLOW, "landlock_create_ruleset", 1, &version);
+    if (rc == 0 && allow & KOS_FILTER_CHECKED)
+        rc = ALLOW_ALL(filter, with_checked);
+    if (rc == 0)
+        rc = refuse_all(filter); /* what is allowed above stays so: a call's first rule without conditions counts */
+    if (rc == 0)
+        rc = rules_socket(filter, allow & KOS_FILTER_NET, allow & KOS_FILTER_NODE);
+    if (rc == 0)
+        rc = rules_clone(filter, allow & (KOS_FILTER_EXEC | KOS_FILTER_CHECKED));
+    if (rc == 0)
+        rc = rules_kill(filter, allow & KOS_FILTER_EXEC);
+    return rc == 0 ? rules_self(filter) : rc;
+}
+
+int kos_filter_apply(uint32_t allow, void (*on_denied)(int number))
 {
     struct sigaction action = { .sa_sigaction = denied, .sa_flags = SA_SIGINFO | SA_NODEFER };
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
-    if (!filter || sigaction(SIGSYS, &action, NULL) < 0 || filter_controls() < 0)
-        return false;
-    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    int rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    int rc = filter ? 0 : -ENOMEM;
+    deny = on_denied;
+    if (rc == 0 && sigaction(SIGSYS, &action, NULL) < 0)
+        rc = -errno;
     if (rc == 0)
-        rc = ALLOW_ALL(filter, granted);
-    if (rc == 0 && allow & KOS_CELL_NET)
-        rc = ALLOW_ALL(filter, with_net);
+        rc = filter_controls();
+    if (rc == 0) {
+        seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree instead of a chain; only faster */
+        rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    }
     if (rc == 0)
-        rc = allow & KOS_CELL_FILES ? ALLOW_ALL(filter, with_files) : rules_open(filter);
-    if (rc == 0 && allow & KOS_CELL_EXEC)
-        rc = ALLOW_ALL(filter, with_exec);
-    if (rc == 0)
-        rc = refuse_all(filter);
-    if (rc == 0)
-        rc = rules_socket(filter, allow & KOS_CELL_NET);
-    if (rc == 0)
-        rc = rules_clone(filter, allow & KOS_CELL_EXEC);
-    if (rc == 0)
-        rc = rules_kill(filter, allow & KOS_CELL_EXEC);
-    if (rc == 0)
-        rc = rules_self(filter);
+        rc = rules_all(filter, allow);
     if (rc == 0)
         rc = seccomp_load(filter);
-    seccomp_release(filter);
-    return rc == 0;
+    if (filter)
+        seccomp_release(filter);
+    return rc;
 }
 
 /* All else gives EPERM, so that a library's constructor that looks for more fares as on a poor machine instead of ending
  * the description. */
-bool cell_filter_describe(int out)
+int kos_filter_describe(int out)
 {
     static const char *const allowed[] = {
         "read", "pread64", "readv", "close", "fstat", "newfstatat", "stat", "lstat", "statx", "lseek", "mmap",
@@ -301,7 +324,7 @@ bool cell_filter_describe(int out)
     const uint32_t changing = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!filter)
-        return false;
+        return -ENOMEM;
     struct scmp_arg_cmp open_read = low(1, changing, O_RDONLY), openat_read = low(2, changing, O_RDONLY),
                         to_out = low(0, UINT32_MAX, (uint32_t)out), reading = { 2, SCMP_CMP_EQ, 0, 0 },
                         self = low(0, UINT32_MAX, (uint32_t)getpid());
@@ -319,5 +342,5 @@ bool cell_filter_describe(int out)
     if (rc == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
-    return rc == 0;
+    return rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The seccomp filter of commands: what Landlock does not see. Everything else is allowed, for agents are any
- * program. */
-#include "spawn/spawner.h"
+ * The seccomp filter of commands and of who starts them: what Landlock does not see. Everything else is allowed, for
+ * agents are any program. */
+#include "confine/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,8 +89,11 @@ static const char *const never[] = {
     "msgget",
     "mq_open",
     "ipc",
-    /* of files that Landlock lets nobody open: it does not cover these when they are given a path. The keys' mode must
+};
+
+/* By commands only. Of files that Landlock lets nobody open: it does not cover these when they are given a path. The keys' mode must
      * not be changed by an agent of the same user. */
+static const char *const never_commands[] = {
     "chmod",
     "fchmodat",
     "chown",
@@ -131,19 +134,19 @@ static int deny_sockets(scmp_filter_ctx filter)
     return rc;
 }
 
-static int deny_signals(scmp_filter_ctx filter, const struct confinement *c)
+static int deny_signals(scmp_filter_ctx filter, const pid_t *kept, int32_t landlock)
 {
     static const char *const by_pid[] = { "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo" };
-    const uint32_t kept[] = { (uint32_t)c->kosd, (uint32_t)-c->kosd, (uint32_t)c->spawner, (uint32_t)-c->spawner,
-                              (uint32_t)c->keeper, (uint32_t)-c->keeper, (uint32_t)-1 };
     int rc = 0;
     for (size_t i = 0; i < sizeof by_pid / sizeof *by_pid; i++)
-        for (size_t k = 0; rc == 0 && k < sizeof kept / sizeof *kept; k++) {
-            struct scmp_arg_cmp target = low(0, UINT32_MAX, kept[k]);
-            rc = deny(filter, EPERM, by_pid[i], 1, &target);
+        for (const pid_t *pid = kept; rc == 0 && *pid; pid++) {
+            struct scmp_arg_cmp one = low(0, UINT32_MAX, (uint32_t)*pid), group = low(0, UINT32_MAX, (uint32_t)-*pid);
+            rc = deny(filter, EPERM, by_pid[i], 1, &one);
+            if (rc == 0 && *pid != -1) /* the group of -1 would be process 1 */
+                rc = deny(filter, EPERM, by_pid[i], 1, &group);
         }
     /* The target of this one is a descriptor. Landlock's scope covers it from ABI 6 on. */
-    if (rc == 0 && c->landlock < 6)
+    if (rc == 0 && landlock < 6)
         rc = deny(filter, EPERM, "pidfd_send_signal", 0, NULL);
     /* Limits of other processes; 0 is the caller. */
     for (unsigned bit = 0; rc == 0 && bit < 31; bit++) {
@@ -186,31 +189,53 @@ static int deny_namespaces(scmp_filter_ctx filter)
     return rc == 0 ? deny(filter, ENOSYS, "clone3", 0, NULL) : rc;
 }
 
-int32_t confine_filter(const struct confinement *c, struct kos_error *ret_error)
+static int deny_list(scmp_filter_ctx filter, const char *const *names, size_t count)
 {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    int rc = filter ? 0 : -ENOMEM;
-    if (rc == 0)
-        rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = deny(filter, EPERM, names[i], 0, NULL);
+    return rc;
+}
+
+/* What neither of them needs. */
+static int begin(scmp_filter_ctx filter)
+{
+    int rc = filter ? seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS)) : -ENOMEM;
     if (rc == 0)
         seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree instead of a chain; only faster */
-    for (size_t i = 0; rc == 0 && i < sizeof never / sizeof *never; i++)
-        rc = deny(filter, EPERM, never[i], 0, NULL);
+    if (rc == 0)
+        rc = deny_list(filter, never, sizeof never / sizeof *never);
     for (int number = NEWEST_KNOWN + 1; rc == 0 && number <= NEWEST_POSSIBLE; number++)
         rc = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0, NULL);
-    if (rc == 0)
-        rc = deny_sockets(filter);
-    if (rc == 0)
-        rc = deny_signals(filter, c);
-    if (rc == 0)
-        rc = deny_namespaces(filter);
-    if (rc == 0 && c->landlock < 3)
-        rc = deny_truncation(filter);
+    return rc == 0 ? deny_namespaces(filter) : rc;
+}
+
+static int finish(scmp_filter_ctx filter, int rc)
+{
     if (rc == 0)
         rc = seccomp_load(filter);
     if (filter)
         seccomp_release(filter);
-    return rc < 0
-               ? kos_fail(ret_error, KOS_E_UNSUPPORTED, "the agent's seccomp filter cannot be set: %s", strerror(-rc))
-               : KOS_OK;
+    return rc;
+}
+
+int kos_filter_command(const pid_t *kept, int32_t landlock)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int rc = begin(filter);
+    if (rc == 0)
+        rc = deny_list(filter, never_commands, sizeof never_commands / sizeof *never_commands);
+    if (rc == 0)
+        rc = deny_sockets(filter);
+    if (rc == 0)
+        rc = deny_signals(filter, kept, landlock);
+    if (rc == 0 && landlock < 3)
+        rc = deny_truncation(filter);
+    return finish(filter, rc);
+}
+
+int kos_filter_spawner(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    return finish(filter, begin(filter));
 }
