@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What kosd gave up: read from /proc of running processes, and tried by plugins within it that do what they may not; whose
 user it becomes; and what systemd-analyze says of the unit."""
+import contextlib
 import grp
 import os
 import pwd
@@ -57,8 +58,9 @@ def everyone(node, uid, **more):
     more.pop("filtered", None)
     given_up(spawner, uid, **more)
     for keeper in children(spawner):
-        for below in (keeper, *children(keeper)):
-            given_up(below, uid, **more)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that looked at a module may just end
+            for below in (keeper, *children(keeper)):
+                given_up(below, uid, **more)
     if not SANITIZED:
         equal(os.stat(f"/proc/{pid}/mem").st_uid, 0, "not dumpable, so its memory is root's alone")
 
