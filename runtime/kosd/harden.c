@@ -57,8 +57,8 @@ static int32_t named_user(const char *conf, const char *name, struct kos_identit
     if (geteuid() != 0 && user->pw_uid != geteuid())
         return kos_fail(ret_error, KOS_E_PERMISSION, "%s: user: kosd was started as user %ld, who cannot become \"%s\": start it as root or as that user, or take the line away", conf, (long)geteuid(), name);
     /* Else who may write the file would have root run what he likes as somebody else. */
-    if (stat(conf, &st) < 0 || (st.st_uid != 0 && st.st_uid != user->pw_uid) || st.st_mode & S_IWOTH)
-        return kos_fail(ret_error, KOS_E_PERMISSION, "%s: user: the file belongs to user %ld, or everybody may write it, and names \"%s\": only root and that user may do so; chown and chmod the file", conf, (long)st.st_uid, name);
+    if (stat(conf, &st) < 0 || (st.st_uid != 0 && st.st_uid != user->pw_uid))
+        return kos_fail(ret_error, KOS_E_PERMISSION, "%s: user: the file belongs to user %ld and names \"%s\": only root and that user may do so: chown it", conf, (long)st.st_uid, name);
     identity->uid = user->pw_uid;
     identity->gid = user->pw_gid;
     return KOS_OK;
