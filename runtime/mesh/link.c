@@ -100,6 +100,7 @@ void mesh_link_free(struct mesh_link *link)
     if (link->session)
         mesh_session_free(link->session);
     mesh_shake_free(link);
+    mesh->ending -= link->closing;
     HASH_DEL(mesh->links, link);
     kos_undefer(mesh->env, &link->first);
     kos_timer_free(mesh->env, link->timer);
@@ -202,10 +203,31 @@ static bool make_room(struct kos_mesh *mesh)
     return true;
 }
 
+/* Anybody may hold a session, but strangers' must not keep out who is trusted: a part of the links is kept from them, and
+ * beyond it the oldest that nobody trusts and nothing waits for gives way. uthash walks in order of arrival. */
+static void keep_room(struct kos_mesh *mesh)
+{
+    uint32_t kept = mesh->limits.links / MESH_LINKS_KEPT + 1;
+    struct mesh_link *link = mesh->links, *next;
+    for (; link && HASH_COUNT(mesh->links) - mesh->ending + kept > mesh->limits.links; link = next) {
+        struct mesh_session *session = link->session;
+        next = link->hh.next;
+        if (link->dialled || link->closing || !session || !session->up || session->peer->entries ||
+            kos_trust_score(mesh->trust, &session->proof.id) > 0)
+            continue;
+        mesh->counters.links_refused++;
+        mesh_session_close(session, KOS_E_BUSY, "this node keeps room for those whom it trusts (links)");
+    }
+}
+
 uint64_t kos_mesh_link_accepted(struct kos_mesh *mesh, uint64_t endpoint, const struct kos_link_info *info)
 {
     (void)endpoint;
-    if (mesh->stopping || !mesh->started || HASH_COUNT(mesh->links) >= mesh->limits.links) {
+    if (!mesh->stopping && mesh->started)
+        keep_room(mesh);
+    /* What only waits for the carrier's word that it ended is soon gone, but not without bound. */
+    if (mesh->stopping || !mesh->started || HASH_COUNT(mesh->links) - mesh->ending >= mesh->limits.links ||
+        HASH_COUNT(mesh->links) / 2 >= mesh->limits.links) {
         mesh->counters.links_refused++;
         return 0;
     }
@@ -444,6 +466,7 @@ static void gone(struct mesh_link *link, int32_t status, const char *text)
 {
     struct mesh_keep *keep = link->keep;
     link->closing = true;
+    link->mesh->ending++;
     link->keep = NULL;
     if (link->half_open)
         tell_failure(link, status, text);

@@ -36,6 +36,7 @@
 enum {
     MESH_PREFACE_LEN = 6,        /* "KLP/1" and the pattern's byte, in clear */
     MESH_HANDSHAKE_MAX = 1024,   /* bytes of one handshake message */
+    MESH_LINKS_KEPT = 16,        /* one in so many links is kept from sessions of strangers */
     MESH_UNPROVEN_BYTES = 8192,  /* taken from a link before its handshake ended */
     MESH_LINK_WINDOW = 262144,   /* ciphertext a carrier may hand over before it is consumed */
     MESH_INTRO_BYTES = 4 << 20,  /* plaintext taken from a session whose identity is not proven yet */
@@ -927,6 +928,7 @@ struct kos_mesh {
     struct mesh_link *links;
     struct mesh_source *sources;
     struct mesh_link *strangers; /* the oldest first */
+    uint32_t ending;             /* links that wait for the carrier's word that they ended */
     uint32_t half_open;
     struct mesh_peer *peers;
     struct mesh_peer *touched;

@@ -137,8 +137,8 @@ class World:
 
     def bound(self, mebibytes):
         """In bytes; more where a sanitizer keeps what was freed."""
-        with open(f"/proc/{self.home.process.pid}/maps", encoding="utf-8") as file:
-            return mebibytes + (512 if "libasan" in file.read() else 0) << 20
+        with open(f"/proc/{self.home.process.pid}/exe", "rb") as file:
+            return mebibytes + (512 if b"__asan_init" in file.read() else 0) << 20
 
     def said(self, text):
         has(self.home.tail_all(), text)
@@ -321,6 +321,25 @@ def test_half_open_floods(case):
         check(world.memory() - before < world.bound(32), "memory is bounded")
     world.said("half_open_per_source")
     world.unharmed()
+
+
+def test_a_crowd_of_strangers(case):
+    """Sessions of identities that cost nothing: as many as there may be, and who is trusted still gets in."""
+    world = World(case, ("links", "24"), ("half_open_per_source", "64"))
+    latecomer = case.node("late.kai", listen=False).start()
+    world.home.ctl("trust", latecomer.address)
+    world.grown()
+    crowd = [world.evil("honest", seed=f"stranger {n}", stay=1) for n in range(40)]
+    for evil in crowd:
+        evil.until("wait", "end")
+    check(world.grown("links_refused")[0] >= 10, "some were let go")
+    latecomer.ctl("connect", f"peer://127.0.0.1:{world.home.port}")
+    equal(latecomer.ctl("task", "send", f"klp://agent.log.{world.home.id}", "--input", "late, but trusted\n"), "", "it is served")
+    check(world.home.json("status")["status"]["sessions"] <= 24, "the bound holds")
+    for evil in crowd:
+        evil.process.kill()
+    world.said("keeps room for those whom it trusts")
+    world.unharmed(["late, but trusted"])
 
 
 def test_slow_loris(case):
