@@ -8,7 +8,7 @@ libkos_la_SOURCES += runtime/mesh/mesh.h runtime/mesh/mesh_private.h runtime/mes
 
 if HAVE_CHECK
 MESH_TESTS = runtime/mesh/mesh_test runtime/mesh/transient_test runtime/mesh/handshake_test runtime/mesh/delivery_test runtime/mesh/hostile_test runtime/mesh/flow_test \
-  runtime/mesh/datagram_test runtime/mesh/datagram_hostile_test runtime/mesh/pressure_test runtime/mesh/soak_test
+  runtime/mesh/datagram_test runtime/mesh/datagram_hostile_test runtime/mesh/pressure_test runtime/mesh/soak_test runtime/mesh/stream_test
 check_PROGRAMS += $(MESH_TESTS)
 TESTS += $(MESH_TESTS)
 MESH_TESTING = runtime/mesh/mesh_testing.c runtime/mesh/mesh_testing.h
@@ -42,4 +42,7 @@ runtime_mesh_pressure_test_LDADD = $(TEST_LIBS)
 runtime_mesh_soak_test_SOURCES = runtime/mesh/soak_test.c $(MESH_TESTING)
 runtime_mesh_soak_test_CPPFLAGS = $(TEST_CPPFLAGS)
 runtime_mesh_soak_test_LDADD = $(TEST_LIBS)
+runtime_mesh_stream_test_SOURCES = runtime/mesh/stream_test.c $(MESH_TESTING)
+runtime_mesh_stream_test_CPPFLAGS = $(TEST_CPPFLAGS)
+runtime_mesh_stream_test_LDADD = $(TEST_LIBS)
 endif
