@@ -466,7 +466,7 @@ static void sends(const void *bytes, size_t len, bool ends)
     ck_assert_uint_eq(find(&on_a, id)->up, true);
     mesh_session_queue_copy(net_session(a, b), KLP_FRAME_STREAM, KLP_CLASS_BULK, kos_bytes(bytes, len));
     net_settle(&net);
-    ck_assert_msg((net_session(b, a) == NULL || on_b.flows[0].down) == ends, "%02x, %zu bytes", *(const uint8_t *)bytes, len);
+    ck_assert_msg((net_session(b, a) == NULL || on_b.flows[0].down) == ends, "kind %u, %zu bytes, number ..%02x, %s", *(const uint8_t *)bytes, len, len > 4 ? ((const uint8_t *)bytes)[4] : 0, on_b.flows[0].text);
     net_fini(&net);
 }
 #define SENDS(ends, ...)                             \
@@ -483,7 +483,6 @@ START_TEST(hostile)
     SENDS(true, KLP_STREAM_OPEN, 0, 0, 0, 0, 'P');                          /* numbers */
     SENDS(true, KLP_STREAM_OPEN, 0, 0, 0, 2, 'P');
     SENDS(true, KLP_STREAM_OPEN, 0, 0, 0, 3, 'P');
-    SENDS(false, KLP_STREAM_OPEN, 0xff, 0xff, 0xff, 0xfe, 'P');
     SENDS(true, KLP_STREAM_OPEN, 0, 0, 0, 4);                               /* names */
     SENDS(true, KLP_STREAM_OPEN, 0, 0, 0, 4, 'P', 0);
     SENDS(true, KLP_STREAM_OPEN, 0, 0, 0, 4, 'p');
