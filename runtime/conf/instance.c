@@ -98,6 +98,7 @@ static const struct kos_conf_field fields[] = {
     FIELD(KOS_SETTING_DURATION, dead_ms, "90s", 200, 86400000),
     FIELD(KOS_SETTING_DURATION, session_ms, "1h", 1000, 604800000),
     FIELD(KOS_SETTING_SIZE, credit_bytes, "2M", 65536, 1 << 30),
+    FIELD(KOS_SETTING_INT, streams_per_session, "256", 1, 65536),
     FIELD(KOS_SETTING_SIZE, outbox_bytes, "256M", 1 << 20, INT64_C(1) << 40),
     FIELD(KOS_SETTING_SIZE, outbox_per_target_bytes, "64M", 1 << 20, INT64_C(1) << 40),
     FIELD(KOS_SETTING_SIZE, inbox_bytes, "256M", 4 << 20, INT64_C(1) << 40),

@@ -39,7 +39,7 @@ struct kos_settings {
     bool seccomp;             /* whether kosd has a filter of its own */
     char **agent_paths;       /* what agents may read and execute besides the system's programs */
     /* limits; each with its default in kosd.conf(5) */
-    int64_t links, half_open, half_open_per_source, handshake_ms, idle_ping_ms, dead_ms, session_ms, credit_bytes,
+    int64_t links, half_open, half_open_per_source, handshake_ms, idle_ping_ms, dead_ms, session_ms, credit_bytes, streams_per_session,
         outbox_bytes, outbox_per_target_bytes, inbox_bytes, inbox_open, dedupe_per_peer;
     int64_t journal_bytes, checkpoint_bytes;
 };

@@ -39,7 +39,8 @@ static int32_t node_mesh(struct kos_node *node, struct kos_error *ret_error)
     struct kos_mesh_options options = {
         .limits = { .links = (uint32_t)s->links, .half_open = (uint32_t)s->half_open, .half_open_per_source = (uint32_t)s->half_open_per_source,
                     .handshake_ms = (uint32_t)s->handshake_ms, .idle_ping_ms = (uint32_t)s->idle_ping_ms, .dead_ms = (uint32_t)s->dead_ms,
-                    .session_ms = (uint32_t)s->session_ms, .credit_bytes = (uint64_t)s->credit_bytes, .outbox_bytes = (uint64_t)s->outbox_bytes,
+                    .session_ms = (uint32_t)s->session_ms, .credit_bytes = (uint64_t)s->credit_bytes,
+                    .streams_per_session = (uint32_t)s->streams_per_session, .outbox_bytes = (uint64_t)s->outbox_bytes,
                     .outbox_per_target_bytes = (uint64_t)s->outbox_per_target_bytes, .inbox_bytes = (uint64_t)s->inbox_bytes, .inbox_open = (uint32_t)s->inbox_open,
                     .dedupe_per_peer = (uint32_t)s->dedupe_per_peer },
         .name = s->name,

@@ -463,6 +463,8 @@ struct mesh_stream {
     uint64_t given, told; /* bytes that its user sent; that it was told it may */
     uint64_t allowed;     /* bytes that the peer takes, in all */
     uint64_t received, granted, granted_said; /* the other way; granted_said: what the peer knows of */
+    bool limited;  /* a quota counts its bytes: they are charged when the peer is let send them */
+    uint64_t owed; /* given by the user, and the quota did not allow it yet */
 };
 
 struct mesh_streams { /* of a session */
@@ -471,6 +473,7 @@ struct mesh_streams { /* of a session */
     size_t queued;       /* bytes of all */
     uint32_t next, seen; /* the wire's number of the next that we open; of the peer's last one, 0 none */
     bool turn;           /* of bulk items and streams, who is first */
+    struct kos_timer *quota; /* looks again at what is owed; NULL: not needed yet */
 };
 
 /* A whole STREAM frame's payload. false: the session is gone. */
@@ -490,6 +493,8 @@ void mesh_stream_say(struct mesh_session *session, uint8_t kind, uint32_t wire, 
 void mesh_stream_say_close(struct mesh_session *session, uint32_t wire, int32_t status, const char *text);
 void mesh_stream_tell_credit(struct mesh_stream *stream);
 void mesh_stream_say_credit(struct mesh_stream *stream);
+void mesh_stream_limits(struct mesh_stream *stream); /* asks the policy whether a quota counts its bytes */
+void mesh_stream_grant(struct mesh_stream *stream, uint64_t bytes);
 void mesh_stream_finish(struct mesh_stream *stream); /* gone when both sides are done */
 void mesh_stream_down(struct mesh_stream *stream, int32_t status, const char *text);
 void mesh_stream_request(const struct mesh_stream *stream, struct kos_policy_request *ret_request);

@@ -87,6 +87,7 @@ void mesh_streams_lost(struct mesh_session *session, int32_t status, const char 
     while (streams->by_wire)
         mesh_stream_down(streams->by_wire, status, text);
     session->streams = NULL;
+    kos_timer_free(session->mesh->env, streams->quota);
     kos_buf_fini(&streams->says);
     free(streams);
 }
@@ -223,6 +224,7 @@ uint64_t kos_mesh_stream_open(struct kos_mesh *mesh, const struct klp_id *peer, 
         return 0;
     }
     session->streams->next += 2;
+    mesh_stream_limits(stream);
     mesh->counters.streams_out++;
     mesh_stream_say(session, KLP_STREAM_OPEN, stream->wire, kos_bytes_str(name));
     return stream->id;
@@ -258,11 +260,8 @@ bool kos_mesh_stream_send(struct kos_mesh *mesh, uint64_t id, struct kos_bytes b
 void kos_mesh_stream_credit(struct kos_mesh *mesh, uint64_t id, uint64_t bytes)
 {
     struct mesh_stream *stream = mesh_stream_find(mesh, id);
-    if (!stream || stream->end_heard)
-        return;
-    uint64_t room = KOS_STREAM_WINDOW_MAX - (stream->granted - stream->received);
-    stream->granted += bytes < room ? bytes : room;
-    mesh_stream_say_credit(stream);
+    if (stream && !stream->end_heard)
+        mesh_stream_grant(stream, bytes);
 }
 
 void kos_mesh_stream_close(struct kos_mesh *mesh, uint64_t id)
@@ -296,6 +295,7 @@ void mesh_streams_judge(struct mesh_session *session)
         struct kos_policy_decision decision;
         mesh_stream_request(stream, &request);
         kos_trust_decide(session->mesh->trust, &request, &decision);
+        mesh_stream_limits(stream);
         if (decision.code >= 0)
             continue;
         mesh_stream_say_close(session, stream->wire, decision.code, decision.peer_text);

@@ -3,7 +3,10 @@
  * before anything is done. */
 #include "mesh/mesh_private.h"
 
+#include <kos/stream.h>
 #include <stdlib.h>
+
+enum { QUOTA_PART = 64 << 10, QUOTA_LOOK_MS = 1000 };
 
 static bool malformed(struct mesh_session *session, const char *what)
 {
@@ -78,6 +81,7 @@ static bool take_open(struct mesh_session *session, uint32_t wire, struct kos_by
         return true;
     }
     mesh->counters.streams_in++;
+    mesh_stream_limits(stream);
     stream->up = true;
     mesh_stream_say(session, KLP_STREAM_ACCEPT, wire, kos_bytes(NULL, 0));
     mesh->streams_user->ops->up(mesh->streams_user, stream->id, &session->proof.id, stream->name);
@@ -96,6 +100,76 @@ static bool take_accept(struct mesh_stream *stream, struct kos_bytes rest)
 }
 
 /* ---- bytes and credit ---- */
+
+/* Whatever way it was opened, what the peer sends is what comes in. */
+static void inbound(const struct mesh_stream *stream, struct kos_policy_request *ret_request)
+{
+    struct kos_policy_decision decision;
+    mesh_stream_request(stream, ret_request);
+    ret_request->direction = KOS_INBOUND;
+    kos_trust_decide(stream->session->mesh->trust, ret_request, &decision);
+}
+
+void mesh_stream_limits(struct mesh_stream *stream)
+{
+    struct kos_policy_request request;
+    struct kos_policy_limits limits;
+    inbound(stream, &request);
+    kos_policy_limits(kos_trust_policy(stream->session->mesh->trust), &request, &limits);
+    stream->limited = limits.bytes_per_minute || limits.bytes_per_day;
+}
+
+static void quota_again(void *arg)
+{
+    struct mesh_session *session = arg;
+    struct mesh_stream *stream, *next;
+    HASH_ITER(by_wire, session->streams->by_wire, stream, next)
+        if (stream->owed)
+            mesh_stream_grant(stream, 0);
+}
+
+/* In parts, as the quota fills again: who has used it up is slowed, not cut off. */
+static void charge(struct mesh_stream *stream)
+{
+    struct mesh_session *session = stream->session;
+    struct kos_policy_request request;
+    struct kos_policy_decision decision;
+    struct kos_policy_limits limits;
+    inbound(stream, &request);
+    request.part = true;
+    kos_policy_limits(kos_trust_policy(session->mesh->trust), &request, &limits);
+    while (stream->owed) {
+        request.size_bytes = stream->owed < QUOTA_PART ? stream->owed : QUOTA_PART;
+        if (limits.bytes_per_minute && request.size_bytes > limits.bytes_per_minute)
+            request.size_bytes = limits.bytes_per_minute;
+        if (limits.bytes_per_day && request.size_bytes > limits.bytes_per_day)
+            request.size_bytes = limits.bytes_per_day;
+        if (kos_trust_quota_take(session->mesh->trust, &request, &decision) < 0)
+            break;
+        stream->owed -= request.size_bytes;
+        stream->granted += request.size_bytes;
+    }
+    if (!stream->owed)
+        return;
+    if (!session->streams->quota)
+        session->streams->quota = kos_timer_new(session->mesh->env, quota_again, session);
+    /* One timer for all of them, whoever may go on first. */
+    kos_timer_set(session->mesh->env, session->streams->quota,
+                  decision.retry_ms < QUOTA_LOOK_MS ? decision.retry_ms + 1 : QUOTA_LOOK_MS);
+}
+
+void mesh_stream_grant(struct mesh_stream *stream, uint64_t bytes)
+{
+    uint64_t room = KOS_STREAM_WINDOW_MAX - (stream->granted - stream->received) - stream->owed;
+    bytes = bytes < room ? bytes : room;
+    if (stream->limited || stream->owed) {
+        stream->owed += bytes;
+        charge(stream);
+    } else {
+        stream->granted += bytes;
+    }
+    mesh_stream_say_credit(stream);
+}
 
 static bool take_data(struct mesh_stream *stream, struct kos_bytes rest)
 {

@@ -416,6 +416,34 @@ START_TEST(policy_changes)
 }
 END_TEST
 
+/* Bytes count for quotas: who has used one up is slowed. */
+START_TEST(quotas)
+{
+    linked(0);
+    net_policy(b, "limits = ( { type = \"PIPE\"; bytes_per_minute = 60000; } );");
+    uint64_t id = open_named("PIPE"), other = open_named("OTHER"), at = 0;
+    net_settle(&net);
+    kos_mesh_stream_credit(b->mesh, on_b.flows[0].id, 1 << 20);
+    kos_mesh_stream_credit(b->mesh, on_b.flows[1].id, 1 << 20);
+    net_settle(&net);
+    at = push(&on_a, id, at, 1 << 20, 5000);
+    ck_assert_uint_eq(at, 60000);
+    ck_assert_uint_eq(push(&on_a, other, 0, 1 << 20, 5000), MESH_STREAM_BUFFER);
+    for (int i = 1; i < 4; i++) {
+        net_run(&net, 60000);
+        at = push(&on_a, id, at, 1 << 20, 5000);
+        ck_assert_uint_ge(at, 60000 * (uint64_t)i);
+        ck_assert_uint_le(at, 60000 * (uint64_t)(i + 1));
+    }
+    net_policy(b, "name = \"free\";");
+    kos_mesh_trust_changed(b->mesh);
+    net_run(&net, 60000);
+    net_settle(&net);
+    ck_assert_uint_gt(push(&on_a, id, at, 1 << 20, 5000), 500000);
+    net_fini(&net);
+}
+END_TEST
+
 START_TEST(bounds)
 {
     linked(0);
@@ -584,5 +612,5 @@ START_TEST(sessions_grow_old)
 END_TEST
 
 TESTS("mesh/stream", there_and_whole, over_datagrams, both_ways_and_half_closed, a_slow_reader, a_slow_link, taking_turns,
-      refusals, policy_changes, bounds, the_session_ends, hostile, what_was_is_passed_over, nothing_behind_an_end,
+      refusals, policy_changes, quotas, bounds, the_session_ends, hostile, what_was_is_passed_over, nothing_behind_an_end,
       answers_nobody_reads, sessions_grow_old)

@@ -38,6 +38,7 @@ struct kos_policy_request {
     double score;                  /* of the peer, 0 to 10 */
     double agent_trust_required;   /* of the local agent, inbound */
     uint64_t size_bytes;
+    bool part;                     /* quotas: more bytes of what was counted as a message before */
     bool answers_ours;             /* inbound: reply_to names an open request of ours to this very peer */
     struct klp_id
         host; /* the node that an agent `peer` belongs to: what is said of it holds for the agent; zero: none */

@@ -212,7 +212,8 @@ static int32_t check(struct kos_trust *trust, const struct kos_policy_request *r
     }
     if (!bucket)
         return refuse_crowd(r, d);
-    if (from[LIMIT_MESSAGES] && (wait = wait_for(bucket->messages, 1, from[LIMIT_MESSAGES]->values[LIMIT_MESSAGES])))
+    if (from[LIMIT_MESSAGES] && !r->part &&
+        (wait = wait_for(bucket->messages, 1, from[LIMIT_MESSAGES]->values[LIMIT_MESSAGES])))
         return refuse(r, from[LIMIT_MESSAGES], LIMIT_MESSAGES, wait, d);
     if (from[LIMIT_BYTES] &&
         (wait = wait_for(bucket->bytes, (double)r->size_bytes, from[LIMIT_BYTES]->values[LIMIT_BYTES])))
@@ -229,7 +230,7 @@ static void charge(struct kos_trust *trust, const struct kos_policy_request *r, 
     struct trust_bucket *bucket = bucket_of(trust, r, group);
     if (!bucket)
         return;
-    bucket->messages -= 1;
+    bucket->messages -= r->part ? 0 : 1;
     bucket->bytes -= (double)r->size_bytes;
     if (!group->from[LIMIT_DAY])
         return;
