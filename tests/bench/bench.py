@@ -31,7 +31,7 @@ def quick_load(options):
                       for _ in range(options.rounds)]
             last = rounds[-1]
             print_rounds(name, rounds, f"batch {last['batch']:.0f}, groups {last['groups']:.0f} /s, cores: receiver {last['cpu_receiver']:.2f}, "
-                         f"sender {last['cpu_sender']:.2f}; p50 {last['latency']['p50_ns'] / 1e6:.2f} ms")
+                         f"sender {last['cpu_sender']:.2f}; busiest thread {last['busiest_us']:.2f} us a message; p50 {last['latency']['p50_ns'] / 1e6:.2f} ms")
             for window in (1, 256):
                 rounds = [load.ask(receiver, sender, seconds=options.seconds / 2, window=window, transient=options.transient) for _ in range(options.rounds)]
                 last = rounds[-1]["latency"]

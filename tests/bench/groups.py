@@ -62,6 +62,9 @@ def one_way(run):
                       target={"one verification each": 20}, goal="20 times the rate of one verification each")
     cpu = {kind: Figure(f"processor time of a message one way, {kind}", "us", "lower", group,
                         "user and system, of all processes on the way") for kind in ("transient", "durable")}
+    busiest = {kind: Figure(f"processor time of a message in the busiest thread, {kind}", "us", "lower", group,
+                            "of all threads of both kosd: whatever else the machine does, no more than one message in this time")
+               for kind in ("transient", "durable")}
     cells = {kind: Figure(f"messages one way, {kind}, every plugin in a cell", "messages/s", "higher", group,
                           "tcp and the handlers each in a process of their own, under seccomp and Landlock") for kind in ("transient", "durable")}
     batch = Figure("messages that one signature covers, transient", "messages", "higher", group)
@@ -74,6 +77,7 @@ def one_way(run):
         rate.add(got["rate"])
         batch.add(got["batch"])
         delay.add(got["latency"]["p50_ns"] / 1e6)
+        busiest["transient"].add(got["busiest_us"])
         cpu["transient"].add((got["cpu_receiver"] + got["cpu_sender"]) * 1e6 / got["rate"])
         verified.add(got["verified"]).add(1e9 / run.baseline("crypto", 0.5)["verify_ns"], "one verification each")
         for name in list(run.peers.programs):
@@ -84,10 +88,11 @@ def one_way(run):
                 cpu["transient"].add(peer["cpu_us"], name)
         got = measured("kosd", "durable")
         stored.add(got["rate"])
+        busiest["durable"].add(got["busiest_us"])
         cpu["durable"].add((got["cpu_receiver"] + got["cpu_sender"]) * 1e6 / got["rate"])
         for kind, figure in cells.items():
             figure.add(measured("cells", kind)["rate"])
-    run.report.add(rate, stored, verified, *cpu.values(), *cells.values(), batch, delay)
+    run.report.add(rate, stored, verified, *cpu.values(), *busiest.values(), *cells.values(), batch, delay)
 
 
 def ask(run):

@@ -189,6 +189,16 @@ class Node:
         """Processor seconds of kosd and what it started, so far."""
         return sum(processor_seconds(pid) for pid in self.pids())
 
+    def threads(self):
+        """Processor seconds of each thread, by (process, thread)."""
+        found = {}
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/schedstat", encoding="utf-8") as file:
+                        found[pid, int(task)] = int(file.read().split()[0]) / 1e9
+        return found
+
     def memory(self):
         """Bytes of memory of kosd, with what its spawner and its cells do not share."""
         total = 0

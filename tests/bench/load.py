@@ -23,9 +23,10 @@ def one_way(receiver, sender, seconds=3.0, warm=1.0, window=2048, per_tx=64, rat
                           transient=transient)
     time.sleep(warm)
     receiver.bench("Reset")
-    first, cpu = receiver.status(), (receiver.cpu(), sender.cpu())
+    first, cpu, threads = receiver.status(), (receiver.cpu(), sender.cpu()), {**receiver.threads(), **sender.threads()}
     time.sleep(seconds)
     last, cpu = receiver.status(), (receiver.cpu() - cpu[0], sender.cpu() - cpu[1])
+    busiest = max(used - threads.get(thread, used) for thread, used in {**receiver.threads(), **sender.threads()}.items())
     latency = receiver.bench("Counters")["load"]["latency"]
     sent = load.read()["load"]
     load.close()
@@ -44,7 +45,7 @@ def one_way(receiver, sender, seconds=3.0, warm=1.0, window=2048, per_tx=64, rat
     return {"rate": got["handled"] / took, "verified": got["verified"] / took, "allowed": got["allowed"] / took,
             "latency": latency, "batch": got["verified"] / max(1, got["batches_in"]), "sent": sent, "total": total, "seconds": took,
             "cpu_receiver": cpu[0] / took, "cpu_sender": cpu[1] / took,
-            "groups": (last["store"]["groups"] - first["store"]["groups"]) / took}
+            "busiest_us": busiest * 1e6 / max(1, got["handled"]), "groups": (last["store"]["groups"] - first["store"]["groups"]) / took}
 
 
 def ask(receiver, sender, seconds=2.0, window=1, rate=0, warm=0.3, transient=False):
