@@ -212,18 +212,80 @@ static void start(struct tasks *tasks, struct in_task *task)
     effect_commit(effect, starting_stored, task->key, sizeof task->key, 0);
 }
 
-static uint32_t active(struct tasks *tasks, const uint8_t agent[KLP_ID_LEN], uint32_t *ret_waiting)
+static bool at_work(const struct in_task *task)
+{
+    return task->state == IN_STARTING || task->state == IN_RUNNING;
+}
+
+/* What the agent has to do, and how much of it `source` asked. */
+struct load {
+    uint32_t running, waiting, waiting_source;
+};
+
+static struct load load_of(struct tasks *tasks, const uint8_t agent[KLP_ID_LEN], const uint8_t source[KLP_ID_LEN])
 {
     struct in_task *task, *next;
-    uint32_t n = 0, waiting = 0;
-    HASH_ITER(hh, tasks->in, task, next)
-        if (memcmp(task->agent, agent, KLP_ID_LEN) == 0) {
-            n += task->state == IN_STARTING || task->state == IN_RUNNING;
-            waiting += task->state == IN_WAITING;
-        }
-    if (ret_waiting)
-        *ret_waiting = waiting;
-    return n;
+    struct load load = { 0 };
+    HASH_ITER(hh, tasks->in, task, next) {
+        bool own = memcmp(task->key, source, KLP_ID_LEN) == 0;
+        if (memcmp(task->agent, agent, KLP_ID_LEN) != 0)
+            continue;
+        load.running += at_work(task);
+        load.waiting += task->state == IN_WAITING;
+        load.waiting_source += own && task->state == IN_WAITING;
+    }
+    return load;
+}
+
+/* Who was served longest ago, or never since the plugin began: sources take turns, whatever they sent. */
+static uint64_t served(struct tasks *tasks, const struct in_task *task)
+{
+    struct source *source;
+    HASH_FIND(hh, tasks->sources, task->key, KLP_ID_LEN, source);
+    return source ? source->served : 0;
+}
+
+static void serve(struct tasks *tasks, const struct in_task *task)
+{
+    struct source *source;
+    HASH_FIND(hh, tasks->sources, task->key, KLP_ID_LEN, source);
+    if (source)
+        HASH_DEL(tasks->sources, source); /* to the young end */
+    else if (HASH_COUNT(tasks->sources) >= SOURCES_MAX) {
+        source = tasks->sources; /* whose last turn is the longest ago */
+        HASH_DEL(tasks->sources, source);
+    } else if (!(source = malloc(sizeof *source))) {
+        abort();
+    }
+    *source = (struct source){ .served = ++tasks->turns };
+    memcpy(source->id, task->key, KLP_ID_LEN);
+    HASH_ADD(hh, tasks->sources, id, KLP_ID_LEN, source);
+}
+
+void sources_free(struct tasks *tasks)
+{
+    struct source *source, *next;
+    HASH_ITER(hh, tasks->sources, source, next) {
+        HASH_DEL(tasks->sources, source);
+        free(source);
+    }
+}
+
+/* Of the source whose turn it is, the oldest. NULL: none waits. */
+static struct in_task *next_of(struct tasks *tasks, const uint8_t agent[KLP_ID_LEN])
+{
+    struct in_task *task, *next, *best = NULL;
+    uint64_t best_served = 0;
+    HASH_ITER(hh, tasks->in, task, next) {
+        if (task->state != IN_WAITING || memcmp(task->agent, agent, KLP_ID_LEN) != 0)
+            continue;
+        uint64_t turn = served(tasks, task);
+        if (best && (turn > best_served || (turn == best_served && task->created >= best->created)))
+            continue;
+        best = task;
+        best_served = turn;
+    }
+    return best;
 }
 
 static void waited_too_long(struct tasks *tasks, struct timer *timer)
@@ -235,21 +297,19 @@ static void waited_too_long(struct tasks *tasks, struct timer *timer)
     finish_error(tasks, task, KOS_E_TIMEOUT, "the deadline passed while other tasks of the agent were running", true);
 }
 
-/* Begins what waits for this agent, oldest first, while it has room. */
+/* Begins what waits for this agent, of each source in turn, while it has room. */
 static void next_start(struct tasks *tasks, const uint8_t agent[KLP_ID_LEN])
 {
     const struct kos_agent_info *info = tasks->agents->by_id(tasks->host, agent);
-    uint32_t room = info ? info->concurrency : 1, running = active(tasks, agent, NULL);
+    uint32_t room = info ? info->concurrency : 1, running = load_of(tasks, agent, agent).running;
     if (tasks->stopping || tasks->loading)
         return;
     while (running < room) {
-        struct in_task *task, *next, *oldest = NULL;
-        HASH_ITER(hh, tasks->in, task, next)
-            if (task->state == IN_WAITING && memcmp(task->agent, agent, KLP_ID_LEN) == 0 && (!oldest || task->created < oldest->created))
-                oldest = task;
-        if (!oldest)
+        struct in_task *task = next_of(tasks, agent);
+        if (!task)
             return;
-        start(tasks, oldest);
+        serve(tasks, task);
+        start(tasks, task);
         running++;
     }
 }
@@ -323,12 +383,20 @@ static void accept(struct tasks *tasks, uint64_t message, struct in_task *task, 
     effect_commit(effect, accepted, task->key, sizeof task->key, message);
 }
 
+/* A source may have as many wait as there are places left, and no more: there is always one for who comes next. */
+static bool full(struct tasks *tasks, const struct in_task *task, const struct kos_agent_info *info, char text[TEXT_MAX])
+{
+    struct load load = load_of(tasks, task->agent, task->key);
+    uint32_t max = (uint32_t)tasks->waiting_max, left = load.waiting < max ? max - load.waiting : 0;
+    snprintf(text, TEXT_MAX, "%u tasks wait for the agent %s already, %u of them yours", load.waiting, info->name, load.waiting_source);
+    return left == 0 || (load.waiting_source && load.waiting_source >= left);
+}
+
 static void request_judge(struct tasks *tasks, uint64_t message, const struct kos_message *m, struct in_task *task)
 {
     static const uint8_t none[KLP_ID_LEN];
     const struct kos_agent_info *info = memcmp(m->agent, none, sizeof none) ? tasks->agents->by_id(tasks->host, m->agent) : NULL;
     struct klp_json payload, inputs = { 0 };
-    uint32_t waiting;
     char text[TEXT_MAX];
 
     if (klp_json_read(m->payload, KLP_MESSAGE_MAX, &payload, NULL) == KOS_OK)
@@ -342,8 +410,7 @@ static void request_judge(struct tasks *tasks, uint64_t message, const struct ko
         refuse(tasks, message, task, KOS_E_TRUST, false, text);
     } else if (task->deadline <= tasks->host->now_ms(tasks->host)) {
         refuse(tasks, message, task, KOS_E_TIMEOUT, true, "the deadline had passed when the task arrived");
-    } else if (active(tasks, m->agent, &waiting), waiting >= (uint32_t)tasks->waiting_max) {
-        snprintf(text, sizeof text, "%u tasks wait for the agent %s already", waiting, info->name);
+    } else if (full(tasks, task, info, text)) {
         refuse(tasks, message, task, KOS_E_BUSY, true, text);
     } else {
         accept(tasks, message, task, inputs);

@@ -337,6 +337,7 @@ static void fini(void *self)
         HASH_DEL(tasks->out, out);
         out_free(out);
     }
+    sources_free(tasks);
     free(tasks);
 }
 

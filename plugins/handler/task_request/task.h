@@ -35,6 +35,7 @@ enum {
     RECORD_MAX = 16384,
     TEXT_MAX = 512,
     INPUTS_MAX = 1 << 20,
+    SOURCES_MAX = 4096,             /* whose turns are remembered */
 };
 
 struct tasks;
@@ -125,6 +126,13 @@ struct timer {
     void (*fire)(struct tasks *tasks, struct timer *timer);
 };
 
+/* Who asked agents here, and when it had its last turn. */
+struct source {
+    UT_hash_handle hh;              /* in the order of turns */
+    uint8_t id[KLP_ID_LEN];
+    uint64_t served;
+};
+
 struct tasks {
     const struct kos_host *host;
     const struct kos_agents *agents;
@@ -133,6 +141,8 @@ struct tasks {
     struct pending *pending;
     struct out_task *out;
     struct in_task *in, *runs;
+    struct source *sources;
+    uint64_t turns;
     struct sent_part *sent;
     struct timer *timers;
     struct effect *effects;         /* not stored yet, in order */
@@ -207,6 +217,7 @@ void perform_outcome(struct tasks *tasks, const uint8_t id[KLP_ID_LEN], int32_t 
 void perform_output(struct tasks *tasks, uint64_t run, int32_t kind, struct kos_bytes bytes);
 void perform_ended(struct tasks *tasks, uint64_t run, int32_t status, struct kos_bytes result, const char *text, int32_t retry, const uint8_t audit[32]);
 void perform_free(struct in_task *task);
+void sources_free(struct tasks *tasks);
 
 /* control.c */
 extern const struct kos_control task_control;
