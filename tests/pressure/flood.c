@@ -15,11 +15,29 @@
 enum { ITEM_MAX = KLP_ITEM_MAX, BATCH = 256, MADE = 64 };
 
 struct told { /* receipts, by what they say */
-    uint64_t count[64];
-    uint64_t messages, errors;
+    uint64_t count[64], answers[64]; /* answers: messages, likewise; their errors */
+    uint64_t messages;
     char text[KLP_RECEIPT_TEXT_MAX]; /* of the last refusal */
 };
 static struct told told;
+
+static uint64_t *slot(uint64_t *counts, int32_t error)
+{
+    return &counts[-error < 64 ? -error : 63];
+}
+
+/* What the messages of an item say of errors, wherever they stand in it. */
+static void count_errors(struct kos_bytes item)
+{
+    static const char mark[] = "\"error\":\"";
+    const uint8_t *at = item.data, *end = item.data + item.len, *quote;
+    while ((at = memmem(at, (size_t)(end - at), mark, sizeof mark - 1)) != NULL) {
+        at += sizeof mark - 1;
+        if (!(quote = memchr(at, '"', (size_t)(end - at))))
+            return;
+        ++*slot(told.answers, klp_error_parse(kos_bytes(at, (size_t)(quote - at))));
+    }
+}
 
 static void took(struct speaker *speaker, uint8_t type, struct kos_bytes payload)
 {
@@ -27,14 +45,16 @@ static void took(struct speaker *speaker, uint8_t type, struct kos_bytes payload
     struct klp_receipt receipt;
     struct klp_json_iter iter;
     (void)speaker;
-    if (type == KLP_FRAME_MESSAGE || type == KLP_FRAME_BATCH)
+    if (type == KLP_FRAME_MESSAGE || type == KLP_FRAME_BATCH) {
         told.messages++;
+        count_errors(payload);
+    }
     if (type != KLP_FRAME_RECEIPTS || payload.len <= KLP_SIGNATURE_LEN ||
         klp_receipts_parse(kos_bytes(payload.data + KLP_SIGNATURE_LEN, payload.len - KLP_SIGNATURE_LEN), &receipts) < 0)
         return;
     klp_json_iter_init(receipts.list, &iter);
     while (klp_receipts_next(&iter, &receipt)) {
-        told.count[-receipt.error < 64 ? -receipt.error : 63]++;
+        ++*slot(told.count, receipt.error);
         if (receipt.error < 0)
             snprintf(told.text, sizeof told.text, "%s", receipt.text);
     }
@@ -88,18 +108,26 @@ static void make(struct speaker *speaker, const char *kind, const char *type, co
     }
 }
 
-static void say_result(const struct speaker *speaker, uint64_t items, uint64_t messages, uint64_t bytes)
+static void put_counts(const char *name, const uint64_t *counts)
 {
     const char *comma = "";
-    printf("{\"items\":%llu,\"sent\":%llu,\"bytes\":%llu,\"told\":{", (unsigned long long)items, (unsigned long long)messages,
-           (unsigned long long)bytes);
+    printf(",\"%s\":{", name);
     for (int i = 0; i < 64; i++)
-        if (told.count[i]) {
-            printf("%s\"%s\":%llu", comma, i ? kos_error_name(-i) : "ok", (unsigned long long)told.count[i]);
+        if (counts[i]) {
+            printf("%s\"%s\":%llu", comma, i ? kos_error_name(-i) : "ok", (unsigned long long)counts[i]);
             comma = ",";
         }
+    printf("}");
+}
+
+static void say_result(const struct speaker *speaker, uint64_t items, uint64_t messages, uint64_t bytes)
+{
+    printf("{\"items\":%llu,\"sent\":%llu,\"bytes\":%llu", (unsigned long long)items, (unsigned long long)messages,
+           (unsigned long long)bytes);
+    put_counts("told", told.count);
+    put_counts("answered", told.answers);
     /* What was said is plain text of the node's own making, quotes aside. */
-    printf("},\"text\":\"");
+    printf(",\"text\":\"");
     for (const char *c = told.text; *c; c++)
         if (*c != '"' && *c != '\\')
             putchar(*c);

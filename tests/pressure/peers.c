@@ -195,7 +195,7 @@ static void quiet(struct peers *peers, double seconds, const char *type, uint64_
     struct quiet own = { .sent = 0 };
     uint64_t begin = now_us(), end = begin + (uint64_t)(seconds * 1e6), step = every_ms * 1000 / peers->count;
     peers->quiet = &own;
-    peers->replies = strcmp(type, "ECHO") == 0;
+    peers->replies = strcmp(type, "ECHO") == 0 || strcmp(type, "SLOW") == 0;
     for (uint64_t n = 0, now; (now = now_us()) < end;) {
         for (; begin + n * step <= now; n++)
             send_one(peers, &peers->speakers[n % peers->count], type);
