@@ -10,7 +10,7 @@
 #include "core/buf.h"
 #include "driver/driver_private.h"
 
-enum { GONE_MAX = 64 };
+enum { GONE_MAX = 64, SLICE_MS = 10 };
 
 static struct kos_driver *driver_of(struct kos_backend *backend)
 {
@@ -40,7 +40,7 @@ static void push(struct kos_down *down, struct kos_frame *frame)
         driver->first = frame;
     driver->last = frame;
     driver->queued++;
-    if (driver->started)
+    if (driver->started && !driver->resting)
         kos_defer(driver->env, &driver->drain);
 }
 
@@ -118,15 +118,31 @@ static void retire(struct kos_driver *driver, struct kos_frame *frame)
 static void drain(struct kos_deferred *deferred)
 {
     struct kos_driver *driver = (struct kos_driver *)((char *)deferred - offsetof(struct kos_driver, drain));
-    /* What these calls cause comes behind them; it waits for the next round, so that plugins take turns. */
-    for (size_t n = driver->queued; n > 0 && driver->first && !driver->stopped; n--) {
+    uint64_t begin = kos_mono_ms(driver->env);
+    bool over = false;
+    /* What these calls cause comes behind them; it waits for the next round, so that plugins take turns. A plugin that is
+     * slow is not to keep the loop from what it does besides: answering pings, and sending what was done already. */
+    for (size_t n = driver->queued; n > 0 && driver->first && !driver->stopped && !over; n--) {
         struct kos_frame *frame = pop(driver);
         run(driver, frame);
         retire(driver, frame);
+        over = kos_mono_ms(driver->env) - begin >= SLICE_MS;
     }
     kos_driver_after(driver);
-    if (!driver->stopped && driver->first)
+    if (driver->stopped || !driver->first)
+        return;
+    driver->resting = over;
+    if (over)
+        kos_timer_set(driver->env, driver->rest, 0);
+    else
         kos_defer(driver->env, &driver->drain);
+}
+
+static void rested(void *arg)
+{
+    struct kos_driver *driver = arg;
+    driver->resting = false;
+    kos_defer(driver->env, &driver->drain);
 }
 
 void kos_driver_after(struct kos_driver *driver)
@@ -211,6 +227,8 @@ static void d_free(struct kos_backend *backend)
     if (!driver->finished)
         halt(driver);
     kos_undefer(driver->env, &driver->drain);
+    kos_timer_free(driver->env, driver->rest);
+    driver->rest = NULL;
     drop_queue(driver);
     if (driver->finished) {
         driver_free(driver);
@@ -284,6 +302,7 @@ int32_t kos_driver_new(struct kos_env *env, const struct kos_driver_spec *spec, 
     driver->strict = spec->strict;
     driver->thread = pthread_self();
     driver->drain.run = drain;
+    driver->rest = kos_timer_new(env, rested, driver);
     driver->post_fd = -1;
     int32_t rc = load(driver, spec, ret_error);
     if (rc >= 0) {
@@ -301,6 +320,7 @@ int32_t kos_driver_new(struct kos_env *env, const struct kos_driver_spec *spec, 
     driver->stopped = true;
     drop_queue(driver);
     kos_undefer(env, &driver->drain);
+    kos_timer_free(env, driver->rest);
     kos_driver_reactor_fini(driver);
     driver_free(driver);
     return rc;

@@ -34,6 +34,8 @@ struct kos_driver {
     struct kos_frame *first, *last;
     size_t queued;
     struct kos_deferred drain;
+    struct kos_timer *rest;                  /* the queue goes on with the next turn of the loop */
+    bool resting;
     struct kos_driver_timer *timers;
     struct kos_driver_watch *watches;
     _Atomic(struct kos_driver_post *) posts;  /* newest first */

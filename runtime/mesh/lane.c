@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 enum {
-    WINDOW_FIRST = 64,
+    WINDOW_FIRST = 16,
     WINDOW_MIN = 4,
     SLOWER = 4, /* times as long as alone, and SLOW_MS more: others wait too long */
     SLOW_MS = 10,
