@@ -174,7 +174,7 @@ static void judge_store(struct sim_node *node)
     sim_drop_ends(node, NULL);
     node->up = false;
     sim_node_close(node);
-    int32_t rc = kos_store_check(node->env, "/node/store", heard, node, &error);
+    int32_t rc = kos_store_check(node->env, "/node/store", &(struct kos_store_checker){ .say = heard, .arg = node }, NULL, &error);
     node->broken = rc == KOS_E_CORRUPT;
     if (!node->broken)
         sim_fail(node->sim, "drain", "%s is not drained; its disk lied, but its store is found sound: %s", node->name,
