@@ -204,6 +204,7 @@ static void turn_over(struct kos_turn_end *hook)
     struct kos_mesh *mesh = (struct kos_mesh *)(void *)((char *)hook - offsetof(struct kos_mesh, turn_over));
     if (mesh->sending)
         mesh->sending->holds = false;
+    mesh->known.holds = false;
     mesh->at_once = 0;
     mesh->turn_mono = 0;
 }

@@ -904,6 +904,13 @@ struct mesh_endpoint {
     uint64_t again_ms;
 };
 
+struct mesh_known { /* of whom messages were offered last */
+    bool holds;
+    struct klp_id id;
+    double score;
+    char label[KLP_ID_TEXT > KLP_NAME_MAX ? KLP_ID_TEXT : KLP_NAME_MAX + 1];
+};
+
 struct kos_mesh {
     struct kos_env *env;
     struct kos_store *store;
@@ -957,6 +964,7 @@ struct kos_mesh {
     uint32_t at_once;                /* in this turn */
     uint64_t turn_mono;              /* 0: not looked at in this turn */
     int64_t turn_clock;
+    struct mesh_known known;         /* in this turn */
     struct mesh_sending *sending;    /* NULL: nothing transient was sent */
     struct mesh_asked *asked_lately; /* NULL: none was sent */
     uint64_t local_bytes;            /* of transient messages to ourselves, with handlers */

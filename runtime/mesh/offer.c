@@ -188,6 +188,19 @@ static char *text_of(struct kos_bytes bytes)
     return kos_format("%.*s", (int)bytes.len, bytes.data ? (const char *)bytes.data : "");
 }
 
+static const struct mesh_known *know(struct kos_mesh *mesh, const struct klp_id *source)
+{
+    struct mesh_known *known = &mesh->known;
+    char id[KLP_ID_TEXT];
+    if (known->holds && klp_id_eq(&known->id, source))
+        return known;
+    known->id = *source;
+    known->score = kos_trust_score(mesh->trust, source);
+    snprintf(known->label, sizeof known->label, "%s", mesh_peer_label(mesh, source, id));
+    known->holds = true;
+    return known;
+}
+
 static void fill_message(struct kos_mesh *mesh, const struct mesh_open *open, const struct mesh_stored *stored,
                          const struct klp_message *parsed, struct kos_message *ret_message)
 {
@@ -202,7 +215,9 @@ static void fill_message(struct kos_mesh *mesh, const struct mesh_open *open, co
     memcpy(ret_message->agent, stored->agent.b, sizeof ret_message->agent);
     if (parsed->has_reply_to)
         memcpy(ret_message->reply_to, parsed->reply_to.b, sizeof ret_message->reply_to);
-    ret_message->trust = kos_trust_score(mesh->trust, &parsed->source_id);
+    const struct mesh_known *known = know(mesh, &parsed->source_id);
+    ret_message->trust = known->score;
+    ret_message->source_name = known->label;
     ret_message->payload = parsed->payload.text;
     ret_message->again = open->again;
     ret_message->batch = stored->signature.len > KLP_SIGNATURE_LEN;
@@ -228,7 +243,6 @@ static void offer_transient(struct kos_mesh *mesh, struct mesh_open *open)
                                         .agent = open->agent,
                                         .signature = open->in->signature };
     struct kos_message message;
-    char label[KLP_ID_TEXT];
     mesh->offered++;
     mesh_lane_offered(open);
     open->state = MESH_OPEN_OFFERED;
@@ -237,7 +251,6 @@ static void offer_transient(struct kos_mesh *mesh, struct mesh_open *open)
     message.source = end_text(parsed->source);
     message.target = end_text(parsed->target);
     message.trace = end_text(parsed->trace);
-    message.source_name = mesh_peer_label(mesh, &parsed->source_id, label);
     open->again = true;
     mesh->sink->ops->message(mesh->sink, open->seq << 1, &message);
 }
@@ -247,8 +260,6 @@ static void offer(struct kos_mesh *mesh, struct mesh_open *open)
     struct mesh_stored stored;
     struct klp_message parsed;
     struct kos_message message;
-    struct klp_id source;
-    char label[KLP_ID_TEXT];
     uint8_t *value;
     size_t len;
     int32_t rc = mesh_offer_value(mesh, open, &value, &len);
@@ -265,19 +276,15 @@ static void offer(struct kos_mesh *mesh, struct mesh_open *open)
         return;
     }
     fill_message(mesh, open, &stored, &parsed, &message);
-    source = parsed.source_id;
     char *from = text_of(parsed.source), *to = text_of(parsed.target), *trace = text_of(parsed.trace);
-    char *name = kos_strdup(mesh_peer_label(mesh, &source, label));
     message.source = from;
     message.target = to;
     message.trace = trace;
-    message.source_name = name;
     open->again = true;
     mesh->sink->ops->message(mesh->sink, open->seq << 1, &message);
     free(from);
     free(to);
     free(trace);
-    free(name);
     free(value);
 }
 

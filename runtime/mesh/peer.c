@@ -175,6 +175,7 @@ void kos_mesh_trust_changed(struct kos_mesh *mesh)
 {
     if (mesh->sending)
         mesh->sending->holds = false;
+    mesh->known.holds = false;
     for (struct mesh_link *link = mesh->links, *next; link; link = next) {
         struct kos_policy_decision decision;
         next = link->hh.next;

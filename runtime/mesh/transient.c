@@ -15,6 +15,7 @@ enum {
     LENGTH = 4,
     HEAD_ROOM = 256, /* of a message, beside its payload and what the maker has */
     AGENT_RUN_MAX = 64,
+    CHUNK_ROOM = 16384, /* a chunk of small messages begins with */
 };
 _Static_assert(2 + KLP_SIGNATURE_LEN <= HEAD + LENGTH, "the head of one message fits where that of a batch was");
 
@@ -80,7 +81,8 @@ static struct mesh_loose *chunk_for(struct mesh_loose **list, const struct klp_i
     chunk->ends_ms = INT64_MAX;
     kos_buf_init(&chunk->digests, KLP_BATCH_MAX * sizeof(struct klp_digest));
     kos_buf_init(&chunk->bodies, KLP_ITEM_MAX);
-    if (kos_buf_append(&chunk->bodies, kos_bytes(head, sizeof head)) < 0)
+    if (kos_buf_reserve(&chunk->bodies, HEAD + (room < CHUNK_ROOM / 16 ? CHUNK_ROOM : room)) < 0 ||
+        kos_buf_append(&chunk->bodies, kos_bytes(head, sizeof head)) < 0)
         abort();
     DL_APPEND(*list, chunk);
     return chunk;
@@ -324,6 +326,11 @@ static struct mesh_loose *gather(struct mesh_peer *peer, uint8_t klass, uint32_t
     struct mesh_loose *first = peer->loose[klass], *next;
     DL_DELETE(peer->loose[klass], first);
     drop_expired(peer, first);
+    size_t all = first->bodies.len;
+    for (next = peer->loose[klass]; next && all + next->bodies.len <= most_bytes; next = next->next)
+        all += next->bodies.len;
+    if (kos_buf_reserve(&first->bodies, all - first->bodies.len) < 0)
+        abort(); /* within KLP_ITEM_MAX */
     while ((next = peer->loose[klass]) != NULL && klp_id_eq(&next->signer, &first->signer) &&
            next->event == first->event && first->count + next->count <= most &&
            first->bodies.len + next->bodies.len <= most_bytes) {
