@@ -398,8 +398,10 @@ static void judge_all(struct mesh_in *in)
         } else {
             in->job.mesh->counters.allowed++;
             store_one(in, tx, i, &agent);
+            mesh_judged_stored(&judged, in, i);
         }
     }
+    free(judged.stored);
     free(in->nodes);
     in->nodes = NULL;
     mesh_hold(in->job.mesh);

@@ -130,7 +130,7 @@ static int32_t allowed(struct mesh_in *in, const struct klp_message *message, co
         request.peer = in->peer;
         rc = charge(in, message, &request, &decision, refusal);
         if (rc >= 0)
-            *judged = (struct mesh_judged){ message, *agent_id, request, message->body.len };
+            *judged = (struct mesh_judged){ message, *agent_id, request, message->body.len, judged->stored };
         if (rc < 0 && decision.code >= 0)
             return rc;
     }
@@ -149,6 +149,33 @@ static int32_t allowed_again(struct mesh_in *in, const struct klp_message *messa
     if (rc < 0 && decision.code < 0)
         refuse_by(&decision, refusal);
     return rc;
+}
+
+static uint16_t *slot_of(const struct mesh_judged *judged, const struct mesh_in *in, const struct klp_id *id)
+{
+    uint32_t at;
+    memcpy(&at, id->b, sizeof at);
+    uint16_t *slot = &judged->stored[at % MESH_STORED_SLOTS];
+    while (*slot && !klp_id_eq(&in->messages[*slot - 1].id, id))
+        slot = slot + 1 < judged->stored + MESH_STORED_SLOTS ? slot + 1 : judged->stored;
+    return slot;
+}
+
+/* Twice in one batch: the first is not in the store yet. */
+static const struct klp_message *stored_twin(const struct mesh_judged *judged, const struct mesh_in *in,
+                                             const struct klp_message *message)
+{
+    const uint16_t *slot = judged->stored ? slot_of(judged, in, &message->id) : NULL;
+    return slot && *slot ? &in->messages[*slot - 1] : NULL;
+}
+
+void mesh_judged_stored(struct mesh_judged *judged, const struct mesh_in *in, uint32_t index)
+{
+    if (in->count == 1)
+        return;
+    if (!judged->stored)
+        judged->stored = kos_new(MESH_STORED_SLOTS * sizeof *judged->stored);
+    *slot_of(judged, in, &in->messages[index].id) = (uint16_t)(index + 1);
 }
 
 int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged *judged, struct klp_id *ret_agent,
@@ -184,10 +211,10 @@ int32_t mesh_inbox_judge(struct mesh_in *in, uint32_t index, struct mesh_judged 
         return KOS_E_BUSY;
     }
     *ret_repeat = rc >= 0;
-    for (uint32_t i = 0; i < index && !message->transient && !*ret_repeat; i++) {
-        /* Twice in one batch: the first is not in the store yet. */
-        *ret_repeat = in->seqs[i] && !in->messages[i].transient && klp_id_eq(&in->messages[i].id, &message->id);
-        *ret_recorded = (struct klp_receipt){ .id = message->id, .digest = in->messages[i].digest };
+    const struct klp_message *twin = *ret_repeat || message->transient ? NULL : stored_twin(judged, in, message);
+    if (twin) {
+        *ret_repeat = true;
+        *ret_recorded = (struct klp_receipt){ .id = message->id, .digest = twin->digest };
     }
     if (*ret_repeat)
         return KOS_OK;

@@ -59,6 +59,7 @@ enum {
     MESH_SESSIONS_MAX = 8,         /* of one peer: above it the oldest ends */
     MESH_ASKED_MAX = 1000000, /* ids of our own messages kept for their answers */
     MESH_ASKED_LATELY = 1 << 16, /* the same of transient ones: a newer one takes the place of an older one */
+    MESH_HEAD_ROOM = 256,        /* of a message, beside its payload and what the maker has */
     MESH_AT_ONCE = 2,            /* signatures a turn that the loop makes or verifies itself */
     MESH_LOCAL_BYTES = 2 << 20,  /* of transient messages to ourselves, with handlers */
     MESH_BACKOFF_MIN_MS = 500,
@@ -722,7 +723,7 @@ struct mesh_loose { /* a chunk of transient messages for one node, of one class,
  * lets them out. Holds within one turn, as long as neither trust nor policy change. */
 struct mesh_sending {
     bool holds;
-    int32_t klass;
+    int32_t klass, delivery;
     double trust_required;
     char type[KLP_TYPE_MAX], draft_target[KLP_ADDRESS_MAX];
     uint8_t target_id[KOS_ID_BYTES], from_agent[KOS_ID_BYTES];
@@ -837,7 +838,10 @@ struct mesh_judged { /* what was decided of one message of an item, for the othe
     struct klp_id agent;
     struct kos_policy_request request;
     uint64_t size_bytes; /* so large, or less */
+    uint16_t *stored;    /* by id: index + 1 of those of the item that are to be stored; MESH_STORED_SLOTS, or NULL */
 };
+enum { MESH_STORED_SLOTS = 2 * KLP_BATCH_MAX };
+void mesh_judged_stored(struct mesh_judged *judged, const struct mesh_in *in, uint32_t index);
 struct mesh_refusal {
     char text[508];
     char peer_text[256];
@@ -908,7 +912,7 @@ struct mesh_known { /* of whom messages were offered last */
     bool holds;
     struct klp_id id;
     double score;
-    char label[KLP_ID_TEXT > KLP_NAME_MAX ? KLP_ID_TEXT : KLP_NAME_MAX + 1];
+    char label[KLP_NAME_MAX + 1]; /* or its id */
 };
 
 struct kos_mesh {

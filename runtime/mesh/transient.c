@@ -13,7 +13,6 @@ enum {
      * of its u32 length give way to length and signature. */
     HEAD = KLP_SIGNATURE_LEN + 2,
     LENGTH = 4,
-    HEAD_ROOM = 256, /* of a message, beside its payload and what the maker has */
     AGENT_RUN_MAX = 64,
     CHUNK_ROOM = 16384, /* a chunk of small messages begins with */
 };
@@ -103,7 +102,7 @@ int32_t mesh_loose_draft(struct mesh_loose **list, const struct mesh_sending *se
                          int64_t now, int64_t steady, struct kos_error *ret_error)
 {
     static const uint8_t none[KOS_ID_BYTES];
-    size_t room = draft->payload.len + sending->maker.tail_len + HEAD_ROOM, len = 0;
+    size_t room = draft->payload.len + sending->maker.tail_len + MESH_HEAD_ROOM, len = 0;
     struct mesh_loose *chunk = chunk_for(list, &sending->signer, &sending->target.node, sending->maker.event,
                                          (uint8_t)draft->klass, LENGTH + room);
     struct kos_buf *bodies = &chunk->bodies;

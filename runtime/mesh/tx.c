@@ -222,22 +222,6 @@ static void draft_message(struct kos_mesh *mesh, const struct kos_draft *draft, 
     ret_message->payload = (struct klp_json){ KLP_JSON_OBJECT, draft->payload };
 }
 
-static int32_t make_body(struct klp_message *message, struct kos_identity *signer, struct mesh_entry *entry,
-                         struct kos_error *error)
-{
-    struct klp_message made;
-    size_t cap = message->payload.text.len + 4096, needed = 0;
-    message->event = kos_identity_event(signer);
-    entry->expires = message->expires;
-    entry->body = kos_new(cap);
-    int32_t rc = klp_message_make_parsed(message, entry->body, cap, &made, &needed, error);
-    if (rc < 0)
-        return rc;
-    entry->bytes = made.body.len;
-    entry->digest = made.digest;
-    return KOS_OK;
-}
-
 /* Where it goes and who signs it; what the policy says. */
 static int32_t prepare(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_entry *entry,
                        struct mesh_target *ret_target, struct kos_identity **ret_signer)
@@ -259,26 +243,87 @@ static int32_t prepare(struct kos_mesh_tx *tx, const struct kos_draft *draft, st
     return may_send(mesh, draft, ret_target, &entry->signer, &tx->error);
 }
 
+static bool alike(const struct mesh_sending *sending, const struct kos_draft *draft)
+{
+    return sending->holds && sending->klass == draft->klass && sending->delivery == draft->delivery && !draft->trace && draft->type && draft->target &&
+           sending->trust_required == draft->trust_required && draft->expires_in_ms >= 1 &&
+           draft->expires_in_ms <= KLP_MESSAGE_LIFE_MAX_MS && strcmp(sending->type, draft->type) == 0 &&
+           strcmp(sending->draft_target, draft->target) == 0 &&
+           memcmp(sending->target_id, draft->target_id, sizeof sending->target_id) == 0 &&
+           memcmp(sending->from_agent, draft->from_agent, sizeof sending->from_agent) == 0;
+}
+
+/* All that drafts like this one have in common. */
+static int32_t learn(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_sending *sending)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    struct mesh_entry entry = { .klass = (uint8_t)draft->klass };
+    struct kos_identity *signer;
+    struct klp_message message;
+    char source[KLP_ADDRESS_MAX];
+    int32_t rc = prepare(tx, draft, &entry, &sending->target, &signer);
+    sending->holds = false;
+    if (rc < 0)
+        return rc;
+    draft_message(mesh, draft, &sending->target, &entry, source, &message);
+    message.transient = draft->delivery == KOS_TRANSIENT;
+    message.event = kos_identity_event(signer);
+    if ((rc = klp_message_maker_init(&sending->maker, &message, &tx->error)) < 0)
+        return rc;
+    sending->signer = entry.signer;
+    sending->per_target = outbox_of(mesh, &entry.node, draft->type);
+    sending->klass = draft->klass;
+    sending->delivery = draft->delivery;
+    sending->trust_required = draft->trust_required;
+    snprintf(sending->type, sizeof sending->type, "%s", draft->type);
+    memcpy(sending->target_id, draft->target_id, sizeof sending->target_id);
+    memcpy(sending->from_agent, draft->from_agent, sizeof sending->from_agent);
+    size_t len = draft->target ? strlen(draft->target) : sizeof sending->draft_target;
+    if (len < sizeof sending->draft_target && !draft->trace) {
+        memcpy(sending->draft_target, draft->target, len + 1);
+        sending->holds = true;
+    }
+    return KOS_OK;
+}
+
+static int32_t prepared(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct klp_id *ret_id,
+                        const struct mesh_sending **ret_sending)
+{
+    struct kos_mesh *mesh = tx->mesh;
+    if (!mesh->sending)
+        mesh->sending = kos_new(sizeof *mesh->sending);
+    *ret_sending = mesh->sending;
+    return given(draft->id, ret_id) && alike(mesh->sending, draft) ? KOS_OK : learn(tx, draft, mesh->sending);
+}
+
 static int32_t make_durable(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_entry *entry)
 {
     struct kos_mesh *mesh = tx->mesh;
-    struct kos_identity *signer;
-    struct mesh_target target;
-    struct klp_message message;
+    const struct mesh_sending *sending;
+    struct klp_id reply_to;
     struct mesh_entry *twin;
-    char source[KLP_ADDRESS_MAX];
-    int32_t rc = prepare(tx, draft, entry, &target, &signer);
+    size_t len = 0;
+    int32_t rc = prepared(tx, draft, &entry->id, &sending);
     if (rc < 0)
         return rc;
     HASH_FIND(hh_id, mesh->entries_by_id, &entry->id, sizeof entry->id, twin);
     if (twin)
         return kos_fail(&tx->error, KOS_E_EXISTS, "a message with this id waits in the outbox already");
-    draft_message(mesh, draft, &target, entry, source, &message);
-    if ((rc = make_body(&message, signer, entry, &tx->error)) < 0) {
+    entry->node = sending->target.node;
+    entry->signer = sending->signer;
+    int64_t created = mesh_turn_clock(mesh);
+    entry->expires = created + draft->expires_in_ms;
+    size_t cap = draft->payload.len + sending->maker.tail_len + MESH_HEAD_ROOM;
+    entry->body = kos_new(cap);
+    bool answers = given(draft->reply_to, &reply_to);
+    rc = klp_message_maker_put(&sending->maker, &entry->id, created, entry->expires, answers ? &reply_to : NULL,
+                               draft->payload, entry->body, cap, &len, &entry->digest, &tx->error);
+    if (rc < 0) {
         check_payload(draft, &tx->error);
         return rc;
     }
-    rc = make_room(tx, &entry->node, entry->bytes, outbox_of(mesh, &entry->node, draft->type));
+    entry->bytes = len;
+    rc = make_room(tx, &entry->node, entry->bytes, sending->per_target);
     return rc < 0 ? rc : make_room_asked(tx, &entry->node);
 }
 
@@ -305,59 +350,13 @@ static void send_durable(struct kos_mesh_tx *tx, const char *owner, const struct
     DL_APPEND(tx->entries, entry);
 }
 
-static bool alike(const struct mesh_sending *sending, const struct kos_draft *draft)
-{
-    return sending->holds && sending->klass == draft->klass && !draft->trace && draft->type && draft->target &&
-           sending->trust_required == draft->trust_required && draft->expires_in_ms >= 1 &&
-           draft->expires_in_ms <= KLP_MESSAGE_LIFE_MAX_MS && strcmp(sending->type, draft->type) == 0 &&
-           strcmp(sending->draft_target, draft->target) == 0 &&
-           memcmp(sending->target_id, draft->target_id, sizeof sending->target_id) == 0 &&
-           memcmp(sending->from_agent, draft->from_agent, sizeof sending->from_agent) == 0;
-}
-
-/* All that drafts like this one have in common. */
-static int32_t learn(struct kos_mesh_tx *tx, const struct kos_draft *draft, struct mesh_sending *sending)
-{
-    struct kos_mesh *mesh = tx->mesh;
-    struct mesh_entry entry = { .klass = (uint8_t)draft->klass };
-    struct kos_identity *signer;
-    struct klp_message message;
-    char source[KLP_ADDRESS_MAX];
-    int32_t rc = prepare(tx, draft, &entry, &sending->target, &signer);
-    sending->holds = false;
-    if (rc < 0)
-        return rc;
-    draft_message(mesh, draft, &sending->target, &entry, source, &message);
-    message.transient = true;
-    message.event = kos_identity_event(signer);
-    if ((rc = klp_message_maker_init(&sending->maker, &message, &tx->error)) < 0)
-        return rc;
-    sending->signer = entry.signer;
-    sending->per_target = outbox_of(mesh, &entry.node, draft->type);
-    sending->klass = draft->klass;
-    sending->trust_required = draft->trust_required;
-    snprintf(sending->type, sizeof sending->type, "%s", draft->type);
-    memcpy(sending->target_id, draft->target_id, sizeof sending->target_id);
-    memcpy(sending->from_agent, draft->from_agent, sizeof sending->from_agent);
-    size_t len = draft->target ? strlen(draft->target) : sizeof sending->draft_target;
-    if (len < sizeof sending->draft_target && !draft->trace) {
-        memcpy(sending->draft_target, draft->target, len + 1);
-        sending->holds = true;
-    }
-    return KOS_OK;
-}
-
 static int32_t send_transient(struct kos_mesh_tx *tx, const struct kos_draft *draft)
 {
     struct kos_mesh *mesh = tx->mesh;
+    const struct mesh_sending *sending;
     struct klp_id id;
     char label[KLP_ID_TEXT];
-    int32_t rc = KOS_OK;
-    if (!mesh->sending)
-        mesh->sending = kos_new(sizeof *mesh->sending);
-    struct mesh_sending *sending = mesh->sending;
-    if (!given(draft->id, &id) || !alike(sending, draft))
-        rc = learn(tx, draft, sending);
+    int32_t rc = prepared(tx, draft, &id, &sending);
     if (rc < 0)
         return rc;
     const struct klp_id *node = &sending->target.node;
