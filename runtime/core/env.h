@@ -94,7 +94,7 @@ struct kos_env_ops {
     int32_t (*file_truncate)(struct kos_file *file, uint64_t size);
     int32_t (*file_allocate)(struct kos_file *file, uint64_t size);                               /* posix_fallocate from 0 */
     int64_t (*file_size)(struct kos_file *file);
-    int32_t (*file_lock)(struct kos_file *file);                                                  /* exclusive, not waiting; gone with close */
+    int32_t (*file_lock)(struct kos_file *file);                                                  /* exclusive, waits for a second at most; gone with close */
     int32_t (*file_rename)(struct kos_env *env, const char *from, const char *to);
     int32_t (*file_remove)(struct kos_env *env, const char *path);
     int32_t (*dir_make)(struct kos_env *env, const char *path, mode_t mode);                      /* KOS_E_EXISTS */

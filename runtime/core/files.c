@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/buf.h"
@@ -133,11 +134,17 @@ static int64_t file_size(struct kos_file *file)
     return fstat(file->fd, &st) < 0 ? kos_errno_code(errno) : (int64_t)st.st_size;
 }
 
+/* Who held it may have been killed a moment ago, and a child that it had just forked holds the descriptor until it execs:
+ * what starts again at once waits for that, a short while. */
 static int32_t file_lock(struct kos_file *file)
 {
-    while (flock(file->fd, LOCK_EX | LOCK_NB) < 0)
-        if (errno != EINTR)
+    enum { TRIES = 100, PAUSE_NS = 10000000 };
+    for (int tries = 0; flock(file->fd, LOCK_EX | LOCK_NB) < 0;) {
+        if (errno != EINTR && (errno != EWOULDBLOCK || ++tries == TRIES))
             return kos_errno_code(errno);
+        if (errno == EWOULDBLOCK)
+            nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+    }
     return KOS_OK;
 }
 

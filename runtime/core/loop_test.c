@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/buf.h"
+#include "core/plain.h"
 #include "unit.h"
 
 struct world {
@@ -403,5 +404,32 @@ START_TEST(randomness)
 }
 END_TEST
 
+/* A process that was killed right after a fork has a child that holds its lock until it execs. */
+START_TEST(lock_outlives_its_holder_for_a_moment)
+{
+    char dir[] = "/tmp/kos-lock-XXXXXX", path[64];
+    struct kos_plain plain;
+    struct kos_file *file;
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/lock", dir);
+    kos_plain_init(&plain);
+    const struct kos_env_ops *ops = plain.env.ops;
+    ck_assert_int_eq(ops->file_open(&plain.env, path, KOS_FILE_WRITE | KOS_FILE_CREATE, 0600, &file), KOS_OK);
+    ck_assert_int_eq(ops->file_lock(file), KOS_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(50000);
+        _exit(0);
+    }
+    ops->file_close(file);
+    ck_assert_int_eq(ops->file_open(&plain.env, path, KOS_FILE_WRITE, 0, &file), KOS_OK);
+    ck_assert_int_eq(ops->file_lock(file), KOS_OK);
+    ops->file_close(file);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+    unlink(path);
+    rmdir(dir);
+}
+END_TEST
+
 TESTS("core/loop", order_of_a_turn, timer_is_not_early, watch_is_level_triggered, each_piece_of_work_comes_back_once, post_from_threads,
-      signals, bad_arguments, log_line_for_the_journal, kernel_files, buffers_and_secrets, randomness)
+      signals, bad_arguments, log_line_for_the_journal, kernel_files, buffers_and_secrets, randomness, lock_outlives_its_holder_for_a_moment)

@@ -154,7 +154,8 @@ void tidy_add(struct kos_store *store, uint64_t first); /* a segment there is */
 /* Takes the lock; its file tells the next one who holds it. */
 int32_t store_lock(struct kos_env *env, const char *dir, bool make, struct kos_file **ret_lock, struct kos_error *ret_error);
 void store_fini(struct kos_store *store, bool checkpoint);
-/* KOS_E_CORRUPT: state.db has records, and no segment is there. The newest one never goes, so somebody took it away. */
+/* KOS_E_CORRUPT: state.db has records, and no segment is there, not even one that was only begun (as a disk that failed
+ * and then lost power may leave it). The newest one never goes, so somebody took it away. */
 int32_t store_no_journal(const char *dir, const struct database_info *info, struct kos_error *ret_error);
 
 /* look.c */

@@ -95,7 +95,8 @@ static int32_t next_segment(struct journal *journal, uint64_t first, uint64_t ne
     struct kos_env *env = journal->env;
     env->ops->file_close(journal->file);
     journal->file = NULL;
-    uint64_t bytes = JOURNAL_HEAD + need > journal->segment_bytes ? (JOURNAL_HEAD + need + 4095) & ~(uint64_t)4095 : journal->segment_bytes;
+    uint64_t bytes = (JOURNAL_HEAD + need + JOURNAL_TAIL + 4095) & ~(uint64_t)4095;
+    bytes = bytes > journal->segment_bytes ? bytes : journal->segment_bytes;
     if (journal->spare_bytes < bytes) {
         journal->spare_bytes = 0;
         int32_t rc = journal_spare(env, journal->dir, bytes, 0);
@@ -121,6 +122,8 @@ static int32_t next_segment(struct journal *journal, uint64_t first, uint64_t ne
         rc = env->ops->file_open(env, path, KOS_FILE_READ | KOS_FILE_WRITE, 0, &journal->file);
     if (rc == KOS_OK)
         rc = env->ops->file_write(journal->file, page, sizeof page, 0);
+    if (rc == KOS_OK)
+        rc = env->ops->file_write(journal->file, page, JOURNAL_TAIL, bytes - JOURNAL_TAIL);
     free(spare);
     free(path);
     if (rc < 0) {
@@ -132,7 +135,7 @@ static int32_t next_segment(struct journal *journal, uint64_t first, uint64_t ne
     memcpy(journal->key, head.key, sizeof head.key);
     journal->first = first;
     journal->offset = JOURNAL_HEAD;
-    journal->size = bytes;
+    journal->size = bytes - JOURNAL_TAIL;
     journal->failed = false;
     return KOS_OK;
 }

@@ -2,7 +2,9 @@
  *
  * The redo log: segments `journal/<16 hex digits of the first record's number>.seg`, preallocated, append-only.
  *
- *   segment   head at 0 and its copy at 512, records from 4096 on, each at a multiple of 8
+ *   segment   head at 0 and its copies at 512 and at the last multiple of 512, records from 4096 on to there, each at a
+ *             multiple of 8. The copy at the end outlives a page that went bad: without any of them the segment would
+ *             pass for one that was begun and not used
  *   head      "KOSJRNL" 0x00, u32 version 1, u32 0, u64 store, u64 first number, 16 bytes of key, u64 hash of these
  *   record    u32 payload length, u32 check of length and number, u64 number, u64 hash of all these and the payload,
  *             payload, zeros to a multiple of 8
@@ -22,7 +24,7 @@
 
 #include "core/env.h"
 
-enum { JOURNAL_HEAD = 4096, JOURNAL_RECORD_HEAD = 24, JOURNAL_PAYLOAD_MAX = 64 << 20 };
+enum { JOURNAL_HEAD = 4096, JOURNAL_TAIL = 512, JOURNAL_RECORD_HEAD = 24, JOURNAL_PAYLOAD_MAX = 64 << 20 };
 
 /* Where records are written. Used by one thread at a time: the worker of the write under way. */
 struct journal {
@@ -58,6 +60,7 @@ int32_t journal_remove(struct kos_env *env, const char *dir, uint64_t first);
 struct journal_state {
     uint64_t *segments;    /* first numbers, in order; malloc'ed */
     size_t segment_count;
+    size_t found;          /* segments that lie there, with one that was only begun */
     uint64_t last;         /* number of the last valid record; `applied` when there is none behind it */
     uint64_t bytes;        /* of records behind `applied` */
     uint64_t played;       /* records handed to `each` */

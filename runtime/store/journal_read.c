@@ -77,28 +77,33 @@ static int32_t load(struct segment *segment, struct kos_error *ret_error)
     return KOS_OK;
 }
 
-/* Takes the head, or its copy. A head of another store is never this segment's: that is told apart, as it means that
+static int32_t take_head_at(struct segment *segment, size_t at)
+{
+    const uint8_t *p = segment->data + at;
+    uint8_t hash[8];
+    crypto_shorthash(hash, p, 48, p + 32);
+    if (memcmp(p, JOURNAL_MAGIC, 8) != 0 || memcmp(hash, p + 48, 8) != 0)
+        return KOS_E_CORRUPT;
+    if (get32(p + 8) != JOURNAL_VERSION)
+        return KOS_E_VERSION;
+    if (get64(p + 16) != segment->reader->store)
+        return KOS_E_INVALID;
+    if (get64(p + 24) != segment->first)
+        return KOS_E_CORRUPT; /* left over from the use before this one */
+    memcpy(segment->key, p + 32, 16);
+    return KOS_OK;
+}
+
+/* Takes the head, or a copy of it. A head of another store is never this segment's: that is told apart, as it means that
  * files of two stores were mixed. */
 static int32_t take_head(struct segment *segment)
 {
+    if (segment->len < JOURNAL_HEAD + JOURNAL_TAIL)
+        return KOS_E_CORRUPT;
+    const size_t copies[] = { 0, JOURNAL_HEAD_COPY, (segment->len - JOURNAL_TAIL) & ~(size_t)(JOURNAL_TAIL - 1) };
     int32_t rc = KOS_E_CORRUPT;
-    for (size_t at = 0; at <= JOURNAL_HEAD_COPY; at += JOURNAL_HEAD_COPY) {
-        if (segment->len < JOURNAL_HEAD)
-            continue;
-        const uint8_t *p = segment->data + at;
-        uint8_t hash[8];
-        crypto_shorthash(hash, p, 48, p + 32);
-        if (memcmp(p, JOURNAL_MAGIC, 8) != 0 || memcmp(hash, p + 48, 8) != 0)
-            continue;
-        if (get32(p + 8) != JOURNAL_VERSION)
-            return KOS_E_VERSION;
-        if (get64(p + 16) != segment->reader->store)
-            return KOS_E_INVALID;
-        if (get64(p + 24) != segment->first)
-            continue; /* left over from the use before this one */
-        memcpy(segment->key, p + 32, 16);
-        return KOS_OK;
-    }
+    for (size_t i = 0; i < sizeof copies / sizeof *copies && rc == KOS_E_CORRUPT; i++)
+        rc = take_head_at(segment, copies[i]);
     return rc;
 }
 
@@ -133,10 +138,10 @@ static bool valid_behind(const struct segment *segment, size_t at, uint64_t expe
 
 static uint64_t torn_bytes(const struct segment *segment, size_t at)
 {
-    size_t end = segment->len;
+    size_t end = segment->len < JOURNAL_TAIL ? 0 : segment->len - JOURNAL_TAIL;
     while (end > at && segment->data[end - 1] == 0)
         end--;
-    return end - at;
+    return end > at ? end - at : 0;
 }
 
 static int32_t read_records(struct segment *segment, struct journal_state *state, struct kos_error *ret_error)
@@ -201,7 +206,7 @@ static int32_t read_segment(struct segment *segment, struct journal_state *state
         return KOS_OK;
     }
     if (rc < 0)
-        return kos_fail(ret_error, KOS_E_CORRUPT, "%s is damaged: both copies of its head are not valid; restore the store from a copy", segment->path);
+        return kos_fail(ret_error, KOS_E_CORRUPT, "%s is damaged: no copy of its head is valid; restore the store from a copy", segment->path);
     return read_records(segment, state, ret_error);
 }
 
@@ -225,7 +230,7 @@ int32_t journal_read(const struct journal_reader *reader, struct journal_state *
         free(names.firsts);
         return kos_fail(ret_error, rc, "%s cannot be listed: %s", reader->dir, kos_error_text(rc));
     }
-    struct journal_state state = { .spare = names.spare };
+    struct journal_state state = { .spare = names.spare, .found = names.count };
     size_t kept = 0;
     for (size_t i = 0; i < names.count && rc == KOS_OK; i++) {
         struct segment segment = { .reader = reader, .first = names.firsts[i], .next = i + 1 < names.count ? names.firsts[i + 1] : 0 };

@@ -114,7 +114,7 @@ static int32_t play(struct kos_store *store, const struct database_info *info, s
     int32_t rc = journal_read(&reader, &state, ret_error);
     if (rc < 0)
         return rc;
-    if (!state.segment_count && info->applied) {
+    if (!state.found && info->applied) {
         journal_state_fini(&state);
         return store_no_journal(store->dir, info, ret_error);
     }

@@ -115,7 +115,7 @@ def flip(file, at):
 
 def end_of(segment):
     with open(segment, "rb") as f:
-        return len(f.read().rstrip(b"\0"))
+        return len(f.read()[:-512].rstrip(b"\0"))
 
 
 def test_sound_after_an_end_and_after_a_kill(case):
@@ -177,7 +177,16 @@ def test_damage_before_the_last_record(case):
 
 def test_head_of_a_segment(case):
     home = used(case)
-    patch(segments(home)[1], 0, b"\0" * 4096)
+    patch(segments(home)[-1], 0, b"\0" * 4096)
+    equal(look(home)[1]["findings"], [], "there is another copy")
+    starts(home)
+
+
+def test_all_heads_of_a_segment(case):
+    home = used(case)
+    file = segments(home)[1]
+    patch(file, 0, b"\0" * 4096)
+    patch(file, os.path.getsize(file) - 512, b"\0" * 512)
     damaged(home, "head")
 
 
