@@ -19,8 +19,8 @@ from kit import BUILD, Control, check, equal, has, program, run
 LONG = "--long" in sys.argv
 if LONG:
     sys.argv.remove("--long")
-SECONDS, EVERY_MS, PEERS = (15, 100, 50) if LONG else (1.5, 300, 50)
-RSS_MAX = 256 << 20  # of kosd, whatever one peer sends; klp(7) has what it is made of
+SECONDS, EVERY_MS, PEERS = (15, 100, 50) if LONG else (1, 250, 50)
+RSS_MAX = 256 << 20  # of kosd, whatever one peer sends; kosd(8), "Back-pressure", says what it is made of
 SANITIZED = "-fsanitize" in open(os.path.join(BUILD, "config.status"), encoding="utf-8").read()
 
 PLUGINS = """
@@ -120,12 +120,13 @@ def test_one_of_fifty_floods(case):
     base = others.quiet(SECONDS)
     all_handled(base, "alone")
     row("nobody floods", base)
-    for kind, (type_name, names) in FLOODS.items():
+    for kind in FLOODS if LONG else ("batch", "forged", "huge", "tasks", "deaf"):
+        type_name, names = FLOODS[kind]
         flooder.flood(SECONDS + 0.5, kind, type_name, "klp://agent.count.home.kai" if kind == "tasks" else "")
         result = others.quiet(SECONDS)
         told = flooder.told()
         all_handled(result, f"while one floods with {kind}")
-        check(told["sent"] > 20, f"the flooder ({kind}) sent {told['sent']}")
+        check(told["items"] > 4, f"the flooder ({kind}) sent {told['sent']}")
         if kind == "repeat":
             told["told"].pop("bad_signature", None)  # what is told late of those forged before
         check(set(told["told"]) <= names, f"the flooder ({kind}) was told {told['told']}: {told['text']}")
