@@ -72,7 +72,7 @@ static void retire(struct sim_node *node)
         return;
     node->retired = true;
     sim_note(sim, node, "revokes the key of its agent");
-    kos_mesh_agents_set(node->mesh, NULL, 0);
+    sim_node_agents(node);
     sim_wake(node);
     const struct klp_log *log = kos_identity_log(kos_keys_find(node->keys, &node->speaker));
     if (klp_log_text(log, 0, &text, &len) < 0)
@@ -107,6 +107,8 @@ static void crash(struct sim_node *node, struct sim_dice *dice)
 {
     uint64_t back_ns = (1 + sim_roll(dice, 60)) * 100 * (uint64_t)SIM_MS;
     bool torn = sim_roll(dice, 2);
+    if (sim_roll(dice, 4) == 0)
+        node->start_fault = 1 + sim_roll(dice, 120);
     if (sim_roll(dice, 3)) { /* at one of the next operations on files */
         node->crash_ops = kos_manual_file_ops(node->manual) + 1 + sim_roll(dice, 40);
         node->crash_torn = torn;
@@ -159,7 +161,9 @@ void sim_act(struct sim *sim, uint32_t step)
         node->slow_ns = sim_roll(&dice, 3000) * (uint64_t)SIM_MS;
     else if (kind < 95)
         kos_manual_slow_work(node->manual, sim_roll(&dice, 300) * (uint64_t)SIM_MS);
-    else if (kind < 98)
+    else if (kind < 97)
+        sim_node_policy(node, sim_roll(&dice, 2) ? 5 : 9);
+    else if (kind < 99)
         retire(node);
     else
         steal(node);
@@ -184,6 +188,7 @@ void sim_calm(struct sim *sim)
         kos_manual_set_wall(node->manual, true_wall(sim));
         node->defers = 0;
         node->slow_ns = 0;
+        node->start_fault = 0;
         if (node->crash_ops && node->up)
             sim_node_crash(node, node->crash_torn, 0);
         if (!node->up && !sim_node_start(node))
@@ -193,6 +198,8 @@ void sim_calm(struct sim *sim)
         for (uint32_t k = 0; k < sim->count && k < SIM_SCORES; k++)
             if (k != i && node->score[k] && node->score[k] != 8)
                 sim_node_score(node, k, 8);
+        if (node->need != 5)
+            sim_node_policy(node, 5);
         kos_mesh_owner_back(node->mesh, "sim");
         sim_wake(node);
     }

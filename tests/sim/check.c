@@ -30,6 +30,9 @@ void sim_check_accept(struct sim_node *node, const struct klp_message *parsed)
     if (parsed->expires < now)
         sim_fail(sim, "expired", "%s accepts message %u %lld ms after it expired", node->name, message->number,
                  (long long)(now - parsed->expires));
+    if (parsed->expires < node->known_ms && !node->lied)
+        sim_fail(sim, "expired", "%s accepts message %u, which expired %lld ms before a time that it had on disk",
+                 node->name, message->number, (long long)(node->known_ms - parsed->expires));
     const struct klp_event *head = log ? klp_log_head(log) : NULL;
     /* What was made before the revocation may still come in, for as long as the revocation says. */
     if (head && sim_log_revoked(log) &&
@@ -41,10 +44,10 @@ void sim_check_accept(struct sim_node *node, const struct klp_message *parsed)
     if (message->forbidden)
         sim_fail(sim, "policy", "%s accepts message %u of a type that its policy blocks", node->name, message->number);
     uint32_t from = message->from->index;
-    if (from < SIM_SCORES && message->from != node && node->score[from] < 5 &&
-        !(node->score_open[from] && node->score_was[from] >= 5))
-        sim_fail(sim, "policy", "%s accepts message %u from %s, whom it trusts with %u where 5 is asked", node->name,
-                 message->number, message->from->name, node->score[from]);
+    if (from < SIM_SCORES && !message->answer && message->from != node && node->score[from] < node->need &&
+        !(node->score_open[from] && node->score_was[from] >= node->need))
+        sim_fail(sim, "policy", "%s accepts message %u from %s, whom it trusts with %u where %u is asked", node->name,
+                 message->number, message->from->name, node->score[from], node->need);
 }
 
 static void bound(struct sim_node *node, const char *what, uint64_t is, uint64_t limit)
@@ -57,6 +60,8 @@ static void bound(struct sim_node *node, const char *what, uint64_t is, uint64_t
 void sim_check_turn(struct sim_node *node)
 {
     const struct kos_mesh *mesh = node->mesh;
+    if (mesh->time_stored > node->known_ms)
+        node->known_ms = mesh->time_stored;
     if (node->sim->options->calm)
         return;
     bound(node, "bytes in its outbox", mesh->outbox_bytes, SIM_OUTBOX);
@@ -120,6 +125,9 @@ bool sim_drained(struct sim *sim)
             if (kos_store_count(node->store, queues[q]) && !anything_broken(sim))
                 return false;
     }
+    for (struct sim_message *message = sim->messages; sim->hosted && message; message = message->hh.next)
+        if (!sim_hosted_over(message) && !message->to->broken)
+            return false;
     return true;
 }
 
@@ -136,6 +144,10 @@ static uint32_t effects_of(struct sim_node *node, const struct klp_id *id)
 
 static void check_message(struct sim *sim, struct sim_message *message)
 {
+    if (message->hosted)
+        sim_hosted_check(message);
+    if (message->hosted || message->answer)
+        return;
     uint32_t effects = effects_of(message->to, &message->id);
     const char *from = message->from->name, *to = message->to->name;
     if (effects > 1)

@@ -181,8 +181,7 @@ static struct sim_node *of_sink(struct kos_sink *sink)
 
 static bool sink_takes(struct kos_sink *sink, const char *type)
 {
-    (void)sink;
-    return strcmp(type, "UNKNOWN") != 0;
+    return sim_hosted_takes(of_sink(sink), type) || (strcmp(type, "NOTE") == 0 || strcmp(type, "FORBIDDEN") == 0);
 }
 
 static void sink_message(struct kos_sink *sink, uint64_t handle, const struct kos_message *m)
@@ -196,6 +195,10 @@ static void sink_message(struct kos_sink *sink, uint64_t handle, const struct ko
         return;
     }
     sim_note(sim, node, "message %u is handed over%s", message->number, m->again ? " again" : "");
+    if (sim_hosted_takes(node, m->type)) {
+        sim_hosted_sink(node)->ops->message(sim_hosted_sink(node), handle, m);
+        return;
+    }
     if (node->defers && !m->again) {
         node->defers--;
         struct kos_mesh_tx *tx = kos_mesh_tx_begin(node->mesh);
@@ -212,7 +215,6 @@ static bool sink_outcome(struct kos_sink *sink, uint64_t handle, const char *own
     struct sim_node *node = of_sink(sink);
     struct sim *sim = node->sim;
     struct sim_message *message = sim_message_find(sim, outcome->id);
-    (void)owner;
     if (!message || message->from != node) {
         sim_fail(sim, "wrong_node", "%s hears of a message that it never sent", node->name);
         return true;
@@ -220,6 +222,8 @@ static bool sink_outcome(struct kos_sink *sink, uint64_t handle, const char *own
     sim_note(sim, node, "message %u ended: %s %s", message->number, kos_error_name(outcome->status), outcome->text);
     message->told = true;
     message->outcome = outcome->status;
+    if (strcmp(owner, "sim") != 0)
+        return sim_hosted_sink(node)->ops->outcome(sim_hosted_sink(node), handle, owner, outcome);
     task_new(node, handle, outcome->id);
     sim_at(sim, sim->now, SIM_SETTLE, node, handle);
     return true;
@@ -227,7 +231,9 @@ static bool sink_outcome(struct kos_sink *sink, uint64_t handle, const char *own
 
 static bool sink_holds(struct kos_sink *sink, uint64_t handle)
 {
-    return task_find(of_sink(sink), handle) != NULL;
+    struct sim_node *node = of_sink(sink);
+    return task_find(node, handle) ||
+           (node->hosting && sim_hosted_sink(node)->ops->holds(sim_hosted_sink(node), handle));
 }
 
 const struct kos_sink_ops sim_sink_ops = { sink_takes, sink_message, sink_outcome, sink_holds };
@@ -307,6 +313,8 @@ void sim_node_task_exit(struct sim_node *node, uint64_t number)
     LL_DELETE(node->processes, process);
     if (node->up && process->life == node->life) {
         sim_enter(node);
+        if (node->hosting)
+            sim_hosted_print(&process->launch);
         process->launch.exited(process->launch.arg, 0, NULL);
         sim_wake(node);
     }

@@ -140,6 +140,7 @@ int main(int argc, char **argv)
         }
     if (sodium_init() < 0)
         return 2;
+    options.hosted_too = sim_hosted_prepare();
     double began = seconds();
     if (options.calm) {
         options.seed = first;

@@ -15,7 +15,11 @@ static struct sim_node *of(struct kos_carrier *carrier)
 static struct kos_link_info info_of(const struct sim_end *end)
 {
     const struct sim_air *air = &end->node->sim->air;
+    bool slow = end->datagrams && air->bits_per_second;
     return (struct kos_link_info){ .size = sizeof(struct kos_link_info),
+                                   .cost = slow ? 10000 : 0,
+                                   .bits_per_second = slow ? air->bits_per_second : 0,
+                                   .airtime_ms_per_hour = slow ? air->airtime_ms : 0,
                                    .flags = end->datagrams ? 0 : KOS_LINK_STREAM | KOS_LINK_RELIABLE | KOS_LINK_ORDERED,
                                    .mtu_bytes = end->datagrams ? air->mtu : 0,
                                    .send_window_bytes = air->window,
@@ -104,15 +108,21 @@ static void send_datagram(struct sim_end *end, const struct kos_bytes *pieces, u
 {
     struct sim *sim = end->node->sim;
     uint64_t at = sim->now + sim->air.delay_ns + sim_roll(&end->dice, (uint32_t)sim->air.jitter_ns), len = 0;
+    uint64_t left = sim->now + LEFT_NS;
     bool lost = sim_roll(&end->dice, 1000) < sim->air.loss, twice = sim_roll(&end->dice, 1000) < sim->air.twice;
     for (uint32_t i = 0; i < count; i++)
         len += pieces[i].len;
     if (len > sim->air.mtu)
         sim_fail(sim, "mtu", "%s sends a datagram of %llu bytes, %u are allowed", end->node->name,
                  (unsigned long long)len, sim->air.mtu);
+    if (sim->air.bits_per_second) {
+        left = (end->free_at > sim->now ? end->free_at : sim->now) + len * 8 * SIM_SECOND / sim->air.bits_per_second;
+        end->free_at = left;
+        at += left - sim->now;
+    }
     if (sim_roll(&end->dice, 1000) < sim->air.late)
         at += sim_roll(&end->dice, (uint32_t)sim->air.late_ns);
-    sim_at(sim, sim->now + LEFT_NS, SIM_LEFT, end, len);
+    sim_at(sim, left, SIM_LEFT, end, len);
     if (lost || end->mute || !end->other)
         return;
     put(end, pieces, count, at);

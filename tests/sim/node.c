@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define KEYS "/node/keys"
+#define POLICY "/node/policy.d/sim.klp-policy"
 
 void sim_enter(struct sim_node *node)
 {
@@ -35,12 +36,12 @@ static void turn_later(struct sim_node *node, bool again)
 
 /* ---- life ---- */
 
-static void show_agents(struct sim_node *node)
+void sim_node_agents(struct sim_node *node)
 {
     static const char *const skills[] = { "speak", NULL };
-    struct kos_mesh_agent speaker = { node->speaker, "speaker", skills, 0 };
-    if (node->has_agents && !node->retired)
-        kos_mesh_agents_set(node->mesh, &speaker, 1);
+    struct kos_mesh_agent both[] = { { node->worker, "worker", skills, 0 }, { node->speaker, "speaker", skills, 0 } };
+    if (node->has_agents)
+        kos_mesh_agents_set(node->mesh, both, node->retired ? 1 : 2);
 }
 
 static bool open_parts(struct sim_node *node, struct kos_error *error)
@@ -85,6 +86,64 @@ static bool start_agents(struct sim_node *node, struct kos_error *error)
     return true;
 }
 
+static void free_parts(struct sim_node *node)
+{
+    kos_hosting_free(node->hosting);
+    kos_mesh_free(node->mesh);
+    kos_agents_free(node->agents);
+    node->hosting = NULL;
+    node->mesh = NULL;
+    node->agents = NULL;
+}
+
+/* Nobody but the node itself is ever trusted with 9. */
+static int32_t policy_write(struct sim_node *node, uint8_t need)
+{
+    char *text = kos_format("trust = { TASK_REQUEST = %u; NOTE = %u; FORBIDDEN = 9; };\n"
+                            "plugins = { task_request = { module = \"task_request.so\"; isolate = false;\n"
+                            "  rights = [ \"agents\", \"send\" ]; }; };\n", need, need);
+    int32_t rc = kos_file_write_all(node->env, POLICY, 0600, kos_bytes_str(text));
+    free(text);
+    return rc;
+}
+
+/* Which one is there after power was lost or a write failed, the file says. */
+static int32_t policy_read(struct sim_node *node)
+{
+    uint8_t *text;
+    size_t len;
+    unsigned need = 0;
+    int32_t rc = kos_file_read_all(node->env, POLICY, 4096, &text, &len);
+    if (rc < 0)
+        return rc;
+    if (sscanf((char *)text, "trust = { TASK_REQUEST = %u", &need) != 1)
+        sim_fail(node->sim, "policy", "%s has no policy any more", node->name);
+    free(text);
+    node->need = (uint8_t)need;
+    return KOS_OK;
+}
+
+bool sim_node_policy(struct sim_node *node, uint8_t need)
+{
+    struct kos_policy *policy;
+    struct kos_error error;
+    uint8_t was = node->need;
+    if (policy_write(node, need) < 0 || kos_policy_load(node->env, "/node/policy.d", &policy, &error) < 0)
+        return false;
+    if (policy_read(node) < 0) {
+        node->need = was;
+        kos_policy_unref(policy);
+        return false;
+    }
+    kos_trust_set_policy(node->trust, policy);
+    kos_policy_unref(node->policy);
+    node->policy = policy;
+    kos_mesh_trust_changed(node->mesh);
+    sim_note(node->sim, node, "asks a score of %u now", node->need);
+    sim_wake(node);
+    return true;
+}
+
 bool sim_node_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -100,23 +159,31 @@ bool sim_node_start(struct sim_node *node)
     if (sim->options->calm)
         options.limits = (struct kos_mesh_limits){ .idle_ping_ms = 30000 };
     sim_enter(node);
-    if (!open_parts(node, &error) || (node->has_agents && !start_agents(node, &error)) ||
-        kos_mesh_new(node->env, node->store, node->trust, &options, &node->mesh, &error) < 0) {
+    bool fault = node->start_fault != 0;
+    if (fault)
+        kos_manual_fail_file_once(node->manual, node->start_fault, KOS_E_IO);
+    node->start_fault = 0;
+    if (!open_parts(node, &error) || policy_read(node) < 0 || (node->has_agents && !start_agents(node, &error)) ||
+        kos_mesh_new(node->env, node->store, node->trust, &options, &node->mesh, &error) < 0 ||
+        (sim->hosted && sim_hosted_start(node, &error) < 0)) {
         sim_note(sim, node, "does not start: %s", error.text);
-        kos_agents_free(node->agents);
-        node->agents = NULL;
+        free_parts(node);
         close_parts(node);
         node->broken = error.code == KOS_E_CORRUPT && node->lied; /* it says so itself, and its disk is to blame */
         if (error.code == KOS_E_CORRUPT && !node->lied)
             sim_fail(sim, "corrupt", "%s: %s", node->name, error.text);
         return false;
     }
+    if (fault)
+        kos_manual_fail_files(node->manual, 0, KOS_OK);
     node->up = true;
     node->life++;
     sim_note(sim, node, "is up");
     sim_check_started(node);
-    show_agents(node);
+    sim_node_agents(node);
     kos_mesh_start(node->mesh, &node->carrier, &node->sink);
+    if (node->hosting)
+        kos_hosting_start(node->hosting);
     for (int i = 0; i < 2; i++)
         if (kos_mesh_listen(node->mesh, node->address[i], &error) >= 0)
             kos_mesh_endpoint_up(node->mesh, node->endpoint[i], node->address[i]);
@@ -130,10 +197,7 @@ void sim_node_close(struct sim_node *node)
     node->endpoint[0] = node->endpoint[1] = 0;
     node->crash_ops = 0;
     node->turn_at = UINT64_MAX;
-    kos_mesh_free(node->mesh);
-    kos_agents_free(node->agents);
-    node->mesh = NULL;
-    node->agents = NULL;
+    free_parts(node);
     close_parts(node);
     sim_tasks_free(node);
 }
@@ -168,13 +232,25 @@ static void stopped(void *arg)
     node->stopped = true;
 }
 
+static void agents_stopped(void *arg)
+{
+    struct sim_node *node = arg;
+    kos_hosting_stop(node->hosting, stopped, node);
+}
+
+static void mesh_stopped(void *arg)
+{
+    struct sim_node *node = arg;
+    kos_agents_stop(node->agents, agents_stopped, node);
+}
+
 void sim_node_stop(struct sim_node *node, uint64_t back_ns)
 {
     sim_enter(node);
     sim_note(node->sim, node, "stops");
     node->stopping = true;
     node->back_ns = back_ns;
-    kos_mesh_stop(node->mesh, stopped, node);
+    kos_mesh_stop(node->mesh, node->hosting ? mesh_stopped : stopped, node);
     sim_wake(node);
 }
 
@@ -238,7 +314,6 @@ void sim_node_give_back(struct sim_node *node)
 void sim_node_make(struct sim *sim, uint32_t index)
 {
     /* Nobody but the node itself is ever trusted with 9. */
-    static const char policy[] = "trust = { TASK_REQUEST = 5; FORBIDDEN = 9; };\n";
     static const char *const dirs[] = { "/node", "/node/policy.d", "/node/agents" };
     struct sim_node *node = &sim->nodes[index];
     struct kos_error error = { 0 };
@@ -264,7 +339,7 @@ void sim_node_make(struct sim *sim, uint32_t index)
     node->env->ops->dir_sync(node->env, "/node");
     node->env->ops->dir_sync(node->env, "/");
     must(node, kos_keys_create(node->env, KEYS, KLP_ALG_ED25519, kos_bytes(NULL, 0), &error), &error);
-    must(node, kos_file_write_all(node->env, "/node/policy.d/sim.klp-policy", 0600, kos_bytes_str(policy)), NULL);
+    must(node, policy_write(node, 5), NULL);
     must(node, open_parts(node, &error) ? KOS_OK : KOS_E_INVALID, &error);
     if (sim->result->failed)
         return;

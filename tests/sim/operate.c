@@ -52,6 +52,10 @@ static void is_durable(void *arg, int32_t status)
 void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice)
 {
     struct sim *sim = from->sim;
+    if (from->hosting && sim_roll(dice, 2)) {
+        sim_hosted_send(from, to, dice);
+        return;
+    }
     bool calm = sim->options->calm;
     struct sim_message *message = kos_new(sizeof *message);
     uint32_t kind = calm ? 10 : sim_roll(dice, 20);
@@ -60,12 +64,12 @@ void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice)
     message->to = to;
     message->number = ++sim->message_count;
     message->forbidden = kind == 0 && from != to;
-    message->task = kind >= 14 && to->has_agents;
+    message->task = kind >= 14 && to->has_agents && !to->hosting;
     bool speaks = from->has_agents && (!from->retired || from->thief) && (from->thief || sim_roll(dice, 5) == 0);
     message->forged = from->rogue && from != to;
     struct kos_draft draft = { .size = sizeof draft,
                                .target = "",
-                               .type = message->forbidden ? "FORBIDDEN" : "TASK_REQUEST",
+                               .type = message->forbidden ? "FORBIDDEN" : "NOTE",
                                .klass = sim_roll(dice, 3) ? KLP_CLASS_INTERACTIVE : KLP_CLASS_BULK };
     draft.expires_in_ms = kind < 5 ? 200 + sim_roll(dice, 20000) : 86400000;
     sim_enter(from);

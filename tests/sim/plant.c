@@ -10,6 +10,7 @@ enum sim_plant sim_planted;
 const char *const sim_plant_names[SIM_PLANTS] = {
     "none",        "skip-sync", "skip-dedupe", "early-ack", "stale-key",      "late",      "wrong-node",
     "lose-outbox", "replay",    "skip-policy", "unbounded", "skip-signature", "run-again", "leak-queue",
+    "forget-start", "stale-policy", "forget-time",
 };
 
 /* clang-format off */
@@ -50,6 +51,13 @@ WRAP(int32_t, klp_batch_sign, const struct klp_secret *secret, const struct klp_
     if (rc >= 0 && forges())
         ret_signature[5] ^= 1;
     return rc;
+}
+
+WRAP(void, kos_mesh_tx_send, struct kos_mesh_tx *tx, const char *owner, const struct kos_draft *draft)
+{
+    if (strcmp(owner, "task_request") == 0)
+        sim_hosted_drafted(sim_world->current, draft);
+    __real_kos_mesh_tx_send(tx, owner, draft);
 }
 
 /* ---- planted ---- */
@@ -181,6 +189,30 @@ WRAP(int32_t, kos_store_get, struct kos_store *store, const char *space, struct 
     if (sim_planted == SIM_RUN_AGAIN && strcmp(space, "started") == 0)
         return KOS_E_NOTFOUND;
     return __real_kos_store_get(store, space, key, ret_value, ret_len);
+}
+
+/* The plugin's note that a task begins says on disk that it waits. */
+WRAP(void, kos_tx_put, struct kos_tx *tx, const char *space, struct kos_bytes key, struct kos_bytes value)
+{
+    static const char starting[] = "\"state\":\"starting\"", waiting[] = "\"state\":\"waiting\"";
+    char *text = sim_planted == SIM_FORGET_START && strncmp(space, "plugin:", 7) == 0
+                     ? kos_format("%.*s", (int)value.len, (const char *)value.data)
+                     : NULL;
+    char *at = text ? strstr(text, starting) : NULL;
+    if (at) {
+        memmove(at + sizeof waiting - 1, at + sizeof starting - 1, strlen(at + sizeof starting - 1) + 1);
+        memcpy(at, waiting, sizeof waiting - 1);
+        value = kos_bytes_str(text);
+    }
+    if (sim_planted != SIM_SKIP_TIME || strcmp(space, "mesh") != 0)
+        __real_kos_tx_put(tx, space, key, value);
+    free(text);
+}
+
+WRAP(void, kos_trust_set_policy, struct kos_trust *trust, struct kos_policy *policy)
+{
+    if (sim_planted != SIM_STALE_POLICY)
+        __real_kos_trust_set_policy(trust, policy);
 }
 
 WRAP(void, mesh_entry_delete, struct kos_tx *tx, const struct mesh_entry *entry)

@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { CALM_SECONDS = 3600, CALM_LEAST = 60 };
+/* A slow link is found dead after a day. */
+enum { CALM_SECONDS = 3600, CALM_SECONDS_SLOW = 2 * 86400, CALM_LEAST = 60 };
 
 struct sim *sim_world;
 
@@ -160,12 +161,20 @@ static void choose(struct sim *sim)
     sim->datagrams_too = sim_roll(&dice, 2);
     sim->lies = sim_roll(&dice, 4) == 0;
     sim->rogue = sim_roll(&dice, 4) == 0;
+    sim->hosted = sim_roll(&dice, 3) == 0 && options->hosted_too;
     sim->air.mtu = MESH_MTU_MIN + sim_roll(&dice, 3000);
     sim->air.loss = sim_roll(&dice, 150);
     sim->air.twice = sim_roll(&dice, 150);
     sim->air.altered = sim_roll(&dice, 40);
     sim->air.late = sim_roll(&dice, 300);
     sim->air.late_ns = sim_roll(&dice, 400) * SIM_MS + 1;
+    bool slow = sim_roll(&dice, 3) == 0;
+    uint64_t bits = 5000 + sim_roll(&dice, 200000), airtime = 600000 + sim_roll(&dice, 3000000);
+    if (slow && sim->datagrams_too) {
+        sim->air.bits_per_second = bits;
+        sim->air.airtime_ms = airtime;
+        sim->air.mtu = MESH_MTU_MIN + sim->air.mtu % 400;
+    }
     if (sim->air.window < sim->air.mtu)
         sim->air.window = sim->air.mtu;
     if (options->nodes)
@@ -173,7 +182,7 @@ static void choose(struct sim *sim)
     if (options->steps)
         sim->steps = options->steps;
     if (options->calm) {
-        sim->datagrams_too = sim->lies = sim->rogue = false;
+        sim->datagrams_too = sim->lies = sim->rogue = sim->hosted = false;
         sim->air = (struct sim_air){ .window = 262144, .delay_ns = SIM_MS, .jitter_ns = 1 };
         sim->steps = options->messages;
     }
@@ -237,8 +246,9 @@ void sim_run(const struct sim_options *options, struct sim_result *ret_result)
         sim_at(&sim, at += sim_roll(&dice, options->calm ? 2 : 600) * (uint64_t)SIM_MS, SIM_ACT, NULL, step);
     run_until(&sim, at);
     sim_calm(&sim);
-    for (uint32_t second = 0;
-         second < CALM_SECONDS && !ret_result->failed && (second < CALM_LEAST || !sim_drained(&sim)); second += 10) {
+    uint32_t most = sim.air.bits_per_second ? CALM_SECONDS_SLOW : CALM_SECONDS;
+    for (uint32_t second = 0; second < most && !ret_result->failed && (second < CALM_LEAST || !sim_drained(&sim));
+         second += 10) {
         run_until(&sim, sim.now + 10 * SIM_SECOND);
         sim_calm(&sim);
     }

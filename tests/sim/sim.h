@@ -5,6 +5,7 @@
  *
  * sim.c     the clock, the run, what is drawn from the seed   net.c    links
  * node.c    a node's life                                     handle.c its handler
+ * hosted.c  the shipped host and plugin in its place           files.c  disks, shown in the trace
  * operate.c its operator and senders                          acts.c   what is done to the world, step by step
  * check.c   what must hold, asked all the time                plant.c  bugs to be found, by the linker's --wrap
  * main.c    the command line; forks a process for each run    shrink.c fewer steps, nodes and faults
@@ -17,6 +18,7 @@
 
 #include "agents/agents.h"
 #include "core/manual.h"
+#include "host/host.h"
 #include "mesh/mesh_private.h"
 
 enum {
@@ -53,7 +55,7 @@ struct sim_end {
     struct sim_node *node;
     struct sim_end *other, *next; /* next: of all */
     struct sim_chunk *first, *last;
-    uint64_t credit, last_at, out_bytes;
+    uint64_t credit, last_at, out_bytes, free_at;
     struct sim_dice dice;
     bool datagrams, dialling, closed, dead;
     bool mute; /* what is sent on it goes nowhere, and nobody is told */
@@ -64,6 +66,7 @@ struct sim_end {
 struct sim_air {
     uint32_t mtu, loss, twice, altered, late, split;
     uint64_t delay_ns, jitter_ns, late_ns, window;
+    uint64_t bits_per_second, airtime_ms; /* of datagrams where they are slow: one at a time, so much of an hour; 0: not */
 };
 
 /* ---- events ---- */
@@ -94,6 +97,7 @@ struct sim_message {
     uint32_t accepted, effects, runs; /* effects: known to be on disk */
     uint64_t payload;                 /* number in it */
     bool excused;                     /* a disk that lied had it */
+    bool hosted, answer;              /* a task asked through the plugin; what the plugin answers */
 };
 
 /* ---- nodes ---- */
@@ -113,6 +117,7 @@ struct sim_node {
     struct kos_trust *trust;
     struct kos_registry *agents;
     struct kos_mesh *mesh;
+    struct kos_hosting *hosting; /* in hosted worlds */
     struct klp_id id, worker, speaker; /* two agents: one runs tasks, one signs */
     char name[24], address[2][40];
     uint64_t endpoint[2];
@@ -131,6 +136,9 @@ struct sim_node {
     size_t stolen_len, stolen_log_len;
     struct kos_process *processes;
     uint64_t process_number;
+    int64_t known_ms; /* the latest time that it had on disk */
+    uint8_t need;     /* the score that its policy asks of senders */
+    uint32_t start_fault; /* the file operation of its next start that fails; 0: none */
     bool retired; /* the speaker's key is revoked, and everybody knows */
 };
 
@@ -142,6 +150,7 @@ struct sim_options {
     const uint8_t *off;    /* steps not taken; NULL: none are */
     FILE *trace;
     bool calm; /* no faults: for measuring */
+    bool hosted_too; /* one world in three is a hosted one */
     bool files; /* the trace shows what happens on disks */
 };
 
@@ -168,7 +177,7 @@ struct sim {
     uint8_t *apart; /* count * count: 1 when nothing passes */
     struct sim_node *current;
     uint64_t end_serial;
-    bool calming, datagrams_too, lies, rogue;
+    bool calming, datagrams_too, lies, rogue, hosted;
     crypto_generichash_state digest;
 };
 
@@ -189,6 +198,9 @@ enum sim_plant {
     SIM_SKIP_SIGNATURE,
     SIM_RUN_AGAIN,
     SIM_LEAK_QUEUE,
+    SIM_FORGET_START,
+    SIM_STALE_POLICY,
+    SIM_SKIP_TIME,
     SIM_PLANTS
 };
 extern enum sim_plant sim_planted;
@@ -230,10 +242,22 @@ void sim_node_crash(struct sim_node *node, bool torn, uint64_t back_ns);
 void sim_node_stop(struct sim_node *node, uint64_t back_ns);
 void sim_node_turn(struct sim_node *node);
 void sim_node_free(struct sim_node *node);
+bool sim_node_policy(struct sim_node *node, uint8_t need); /* on disk and in force, or neither */
+void sim_node_agents(struct sim_node *node); /* which it has, to its mesh */
 void sim_node_settle(struct sim_node *node, uint64_t handle);
 void sim_node_score(struct sim_node *node, uint32_t other, uint8_t score);
 void sim_node_task_exit(struct sim_node *node, uint64_t number);
 void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice);
+
+bool sim_hosted_prepare(void);
+int32_t sim_hosted_start(struct sim_node *node, struct kos_error *ret_error);
+bool sim_hosted_takes(const struct sim_node *node, const char *type);
+struct kos_sink *sim_hosted_sink(struct sim_node *node);
+void sim_hosted_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice);
+void sim_hosted_drafted(struct sim_node *from, const struct kos_draft *draft);
+void sim_hosted_print(const struct kos_launch *launch);
+bool sim_hosted_over(struct sim_message *message);
+void sim_hosted_check(struct sim_message *message);
 
 void sim_act(struct sim *sim, uint32_t step);
 void sim_calm(struct sim *sim);
