@@ -133,6 +133,8 @@ static int32_t read_info(struct database *database, const char *path, struct dat
         return kos_fail(ret_error, KOS_E_VERSION, "%s has format %" PRId64 "; this kos reads 1", path, format);
     int64_t applied = meta_get(database->reader, "applied", &result);
     int64_t store = result == SQLITE_OK ? meta_get(database->reader, "store", &result) : 0;
+    if (result != SQLITE_OK && vfs_error(result) != KOS_E_CORRUPT)
+        return sql_error(database->reader, path, result, ret_error);
     if (result != SQLITE_OK || applied < 0)
         return kos_fail(ret_error, KOS_E_CORRUPT, "%s is damaged: kos_meta lacks its rows; restore the store from a copy", path);
     *ret_info = (struct database_info){ (uint64_t)store, (uint64_t)applied };

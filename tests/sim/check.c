@@ -60,8 +60,6 @@ static void bound(struct sim_node *node, const char *what, uint64_t is, uint64_t
 void sim_check_turn(struct sim_node *node)
 {
     const struct kos_mesh *mesh = node->mesh;
-    if (mesh->time_stored > node->known_ms)
-        node->known_ms = mesh->time_stored;
     if (node->sim->options->calm)
         return;
     bound(node, "bytes in its outbox", mesh->outbox_bytes, SIM_OUTBOX);

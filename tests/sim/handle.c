@@ -199,8 +199,12 @@ static void sink_message(struct kos_sink *sink, uint64_t handle, const struct ko
         sim_hosted_sink(node)->ops->message(sim_hosted_sink(node), handle, m);
         return;
     }
+    if (message->transient && ++message->handed > 1 + message->deferred)
+        sim_fail(sim, "twice", "message %u, a transient one, is handed over %u times at %s", message->number,
+                 message->handed, node->name);
     if (node->defers && !m->again) {
         node->defers--;
+        message->deferred++;
         struct kos_mesh_tx *tx = kos_mesh_tx_begin(node->mesh);
         kos_mesh_tx_settle(tx, handle, KOS_DEFER, KOS_OK, "", 200);
         if (kos_mesh_tx_commit(tx, NULL, NULL, NULL) >= 0)

@@ -116,9 +116,12 @@ static int32_t policy_read(struct sim_node *node)
     int32_t rc = kos_file_read_all(node->env, POLICY, 4096, &text, &len);
     if (rc < 0)
         return rc;
-    if (sscanf((char *)text, "trust = { TASK_REQUEST = %u", &need) != 1)
-        sim_fail(node->sim, "policy", "%s has no policy any more", node->name);
+    bool whole = sscanf((char *)text, "trust = { TASK_REQUEST = %u", &need) == 1;
     free(text);
+    if (!whole && !node->lied)
+        sim_fail(node->sim, "policy", "%s has no policy any more", node->name);
+    if (!whole)
+        return KOS_E_CORRUPT;
     node->need = (uint8_t)need;
     return KOS_OK;
 }
@@ -163,7 +166,11 @@ bool sim_node_start(struct sim_node *node)
     if (fault)
         kos_manual_fail_file_once(node->manual, node->start_fault, KOS_E_IO);
     node->start_fault = 0;
-    if (!open_parts(node, &error) || policy_read(node) < 0 || (node->has_agents && !start_agents(node, &error)) ||
+    /* The policy first: one that a lying disk spoilt may be none, which is no error. */
+    int32_t rc = policy_read(node);
+    if (rc < 0)
+        kos_fail(&error, rc, "its policy cannot be read");
+    if (rc < 0 || !open_parts(node, &error) || (node->has_agents && !start_agents(node, &error)) ||
         kos_mesh_new(node->env, node->store, node->trust, &options, &node->mesh, &error) < 0 ||
         (sim->hosted && sim_hosted_start(node, &error) < 0)) {
         sim_note(sim, node, "does not start: %s", error.text);
@@ -176,6 +183,9 @@ bool sim_node_start(struct sim_node *node)
     }
     if (fault)
         kos_manual_fail_files(node->manual, 0, KOS_OK);
+    if (node->lost_power && node->mesh->time_stored > node->known_ms)
+        node->known_ms = node->mesh->time_stored;
+    node->lost_power = false;
     node->up = true;
     node->life++;
     sim_note(sim, node, "is up");
@@ -209,6 +219,7 @@ void sim_node_crash(struct sim_node *node, bool torn, uint64_t back_ns)
     sim_enter(node);
     sim_note(sim, node, "loses power%s", torn ? ", torn" : "");
     node->up = false;
+    node->lost_power = true;
     node->crash_ops = 0;
     if (torn)
         kos_manual_power_loss_torn(node->manual);

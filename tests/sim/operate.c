@@ -43,7 +43,7 @@ void sim_node_score(struct sim_node *node, uint32_t other, uint8_t score)
 static void is_durable(void *arg, int32_t status)
 {
     struct sim_message *message = arg;
-    if (status < 0)
+    if (status < 0 || message->transient)
         return;
     message->durable = true;
     sim_note(message->sim, message->from, "message %u is on disk", message->number);
@@ -71,6 +71,8 @@ void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice)
                                .target = "",
                                .type = message->forbidden ? "FORBIDDEN" : "NOTE",
                                .klass = sim_roll(dice, 3) ? KLP_CLASS_INTERACTIVE : KLP_CLASS_BULK };
+    message->transient = !message->task && !calm && sim_roll(dice, 6) == 0; /* what runs is asked durably */
+    draft.delivery = message->transient ? KOS_TRANSIENT : KOS_DURABLE;
     draft.expires_in_ms = kind < 5 ? 200 + sim_roll(dice, 20000) : 86400000;
     sim_enter(from);
     kos_random(from->env, message->id.b, sizeof message->id.b);
@@ -90,8 +92,8 @@ void sim_send(struct sim_node *from, struct sim_node *to, struct sim_dice *dice)
         message->outcome = error.code;
         message->told = true;
     } else {
-        sim_note(sim, from, "sends message %u to %s%s%s%s%s", message->number, to->name,
-                 message->task ? ", a task" : "", message->forbidden ? ", forbidden" : "",
+        sim_note(sim, from, "sends message %u to %s%s%s%s%s%s", message->number, to->name,
+                 message->transient ? ", transient" : "", message->task ? ", a task" : "", message->forbidden ? ", forbidden" : "",
                  message->forged ? ", forged" : "", speaks ? ", by its agent" : "");
     }
     free(payload);

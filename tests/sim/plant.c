@@ -28,6 +28,13 @@ WRAP(void, mesh_dedupe_put, struct kos_tx *tx, const struct klp_message *message
     __real_mesh_dedupe_put(tx, message, peer);
 }
 
+WRAP(struct mesh_open *, mesh_offer_add_transient, struct mesh_in *in, uint32_t index, uint64_t seq,
+     const struct klp_id *agent)
+{
+    sim_check_accept(sim_world->current, &in->messages[index]);
+    return __real_mesh_offer_add_transient(in, index, seq, agent);
+}
+
 /* A rogue's signatures on messages do not hold; all else that it says is in order. */
 static bool forges(void)
 {
@@ -118,7 +125,9 @@ WRAP(int32_t, klp_log_may_sign, const struct klp_log *log, uint64_t seq, int64_t
 
 WRAP(bool, klp_log_revoked, const struct klp_log *log)
 {
-    return sim_planted != SIM_STALE_KEY && __real_klp_log_revoked(log);
+    /* What a node knows of its own agent stays: without it, it would not start. */
+    bool own = klp_id_eq(klp_log_id(log), &sim_world->current->speaker);
+    return (sim_planted != SIM_STALE_KEY || own) && __real_klp_log_revoked(log);
 }
 
 bool sim_log_revoked(const struct klp_log *log)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Simulated worlds: the shipped objects, but for what the linker leads through plant.c in this one program.
 SIM_WRAPPED = mesh_dedupe_put klp_sign_raw klp_batch_sign mesh_dedupe_get kos_tx_commit klp_log_may_sign klp_log_revoked klp_message_fresh \
-  mesh_route_resolve mesh_outbox_load kos_tx_delete kos_trust_decide kos_mesh_new klp_verify kos_store_get mesh_entry_delete kos_mesh_tx_send kos_tx_put kos_trust_set_policy kos_plugin_describe
+  mesh_route_resolve mesh_outbox_load kos_tx_delete kos_trust_decide kos_mesh_new klp_verify kos_store_get mesh_entry_delete mesh_offer_add_transient kos_mesh_tx_send kos_tx_put kos_trust_set_policy kos_plugin_describe
 check_PROGRAMS += tests/sim/sim
 TESTS += tests/sim/sim.py
 EXTRA_DIST += tests/sim/sim.py tests/sim/README.md

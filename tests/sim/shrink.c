@@ -8,11 +8,25 @@
 
 enum { TRIES = 400 };
 
-static bool fails_alike(struct sim_options *options, const char *kind, sim_runner *run, struct sim_result *ret_result)
+/* The same sentence but for its numbers: of another one with the same kind the cause may be another. */
+static bool alike(const char *one, const char *other)
+{
+    while (*one && *other) {
+        size_t one_digits = strspn(one, "0123456789"), other_digits = strspn(other, "0123456789");
+        if (!one_digits != !other_digits || (!one_digits && *one != *other))
+            return false;
+        one += one_digits ? one_digits : 1;
+        other += other_digits ? other_digits : 1;
+    }
+    return *one == *other;
+}
+
+static bool fails_alike(struct sim_options *options, const struct sim_result *failed, sim_runner *run,
+                        struct sim_result *ret_result)
 {
     struct sim_result result;
     run(options, &result);
-    if (!result.failed || strcmp(result.kind, kind) != 0)
+    if (!result.failed || strcmp(result.kind, failed->kind) != 0 || !alike(result.what, failed->what))
         return false;
     *ret_result = result;
     return true;
@@ -26,8 +40,8 @@ static uint32_t kept(const uint8_t *off, uint32_t steps)
     return count;
 }
 
-static uint32_t leave_out(struct sim_options *options, uint8_t *off, uint32_t steps, struct sim_result *result,
-                          sim_runner *run)
+static uint32_t leave_out(struct sim_options *options, uint8_t *off, uint32_t steps, const struct sim_result *failed,
+                          struct sim_result *result, sim_runner *run)
 {
     uint32_t tries = 0;
     for (uint32_t chunk = steps; chunk && tries < TRIES; chunk /= 2)
@@ -37,7 +51,7 @@ static uint32_t leave_out(struct sim_options *options, uint8_t *off, uint32_t st
             memset(off + from, 1, to - from);
             bool less = memcmp(before, off, steps) != 0;
             tries += less;
-            if (less && !fails_alike(options, result->kind, run, result))
+            if (less && !fails_alike(options, failed, run, result))
                 memcpy(off, before, steps);
             free(before);
         }
@@ -56,12 +70,12 @@ void sim_shrink(const struct sim_options *failed_options, const struct sim_resul
     uint32_t nodes = failed->nodes ? failed->nodes : options.nodes;
     while (nodes > 2) {
         options.nodes = nodes - 1;
-        if (!fails_alike(&options, failed->kind, run, &result))
+        if (!fails_alike(&options, failed, run, &result))
             break;
         nodes--;
     }
     options.nodes = nodes;
-    uint32_t tries = leave_out(&options, off, steps, &result, run);
+    uint32_t tries = leave_out(&options, off, steps, failed, &result, run);
     printf("shortest trace after %u tries: %u nodes, %u of %u steps:\n", tries, nodes, kept(off, steps), steps);
     options.trace = stdout;
     run(&options, &result);

@@ -97,6 +97,8 @@ struct sim_message {
     uint32_t accepted, effects, runs; /* effects: known to be on disk */
     uint64_t payload;                 /* number in it */
     bool excused;                     /* a disk that lied had it */
+    bool transient;                   /* at most once, whatever happens; nobody is told */
+    uint32_t handed, deferred;
     bool hosted, answer;              /* a task asked through the plugin; what the plugin answers */
 };
 
@@ -136,7 +138,8 @@ struct sim_node {
     size_t stolen_len, stolen_log_len;
     struct kos_process *processes;
     uint64_t process_number;
-    int64_t known_ms; /* the latest time that it had on disk */
+    int64_t known_ms; /* the latest time that it found on disk after power was lost */
+    bool lost_power;
     uint8_t need;     /* the score that its policy asks of senders */
     uint32_t start_fault; /* the file operation of its next start that fails; 0: none */
     bool retired; /* the speaker's key is revoked, and everybody knows */
