@@ -163,10 +163,16 @@ static void check_message(struct sim *sim, struct sim_message *message)
                  kos_error_name(message->outcome));
 }
 
-static void heard(void *arg, const char *line)
+struct judging {
+    struct sim_node *node;
+    uint32_t damages;
+};
+
+static void found(void *arg, const struct kos_store_finding *finding)
 {
-    const struct sim_node *node = arg;
-    sim_note(node->sim, node, "store check: %s", line);
+    struct judging *judging = arg;
+    sim_note(judging->node->sim, judging->node, "store check: %s: %s", finding->place, finding->text);
+    judging->damages += finding->mend == KOS_MEND_NONE;
 }
 
 /* A disk that lied and lost power may leave a database whose pages are of different times. All that is promised then is
@@ -184,8 +190,10 @@ static void judge_store(struct sim_node *node)
     sim_drop_ends(node, NULL);
     node->up = false;
     sim_node_close(node);
-    int32_t rc = kos_store_check(node->env, "/node/store", &(struct kos_store_checker){ .say = heard, .arg = node }, NULL, &error);
-    node->broken = rc == KOS_E_CORRUPT;
+    struct judging judging = { node, 0 };
+    struct kos_store_checker checker = { .found = found, .arg = &judging };
+    int32_t rc = kos_store_check(node->env, "/node/store", &checker, NULL, &error);
+    node->broken = rc == KOS_E_CORRUPT || judging.damages;
     if (!node->broken)
         sim_fail(node->sim, "drain", "%s is not drained; its disk lied, but its store is found sound: %s", node->name,
                  rc < 0 ? error.text : "ok");

@@ -183,9 +183,6 @@ bool sim_node_start(struct sim_node *node)
     }
     if (fault)
         kos_manual_fail_files(node->manual, 0, KOS_OK);
-    if (node->lost_power && node->mesh->time_stored > node->known_ms)
-        node->known_ms = node->mesh->time_stored;
-    node->lost_power = false;
     node->up = true;
     node->life++;
     sim_note(sim, node, "is up");
@@ -219,7 +216,6 @@ void sim_node_crash(struct sim_node *node, bool torn, uint64_t back_ns)
     sim_enter(node);
     sim_note(sim, node, "loses power%s", torn ? ", torn" : "");
     node->up = false;
-    node->lost_power = true;
     node->crash_ops = 0;
     if (torn)
         kos_manual_power_loss_torn(node->manual);

@@ -105,8 +105,45 @@ static void run_early(struct kos_deferred *deferred)
     free(early);
 }
 
+/* The time that a node has on disk, and no message that expired before it is let in. */
+struct timed {
+    struct sim_node *node;
+    int64_t ms;
+};
+
+static struct {
+    const struct kos_tx *tx;
+    int64_t ms;
+} timing;
+
+static void time_put(const struct kos_tx *tx, struct kos_bytes value)
+{
+    timing.tx = tx;
+    timing.ms = 0;
+    for (size_t i = 0; i < value.len; i++)
+        timing.ms = (int64_t)((uint64_t)timing.ms << 8 | value.data[i]);
+}
+
+static void time_stored(void *arg, int32_t status)
+{
+    struct timed *timed = arg;
+    if (status >= 0 && timed->ms > timed->node->known_ms)
+        timed->node->known_ms = timed->ms;
+    free(timed);
+}
+
 WRAP(int32_t, kos_tx_commit, struct kos_tx *tx, void (*done)(void *arg, int32_t status), void *arg)
 {
+    if (timing.tx == tx && !done) {
+        struct timed *timed = kos_new(sizeof *timed);
+        *timed = (struct timed){ sim_world->current, timing.ms };
+        int32_t stored = __real_kos_tx_commit(tx, time_stored, timed);
+        if (stored < 0)
+            free(timed);
+        timing.tx = NULL;
+        return stored;
+    }
+    timing.tx = NULL;
     if (sim_planted != SIM_EARLY_ACK || !done)
         return __real_kos_tx_commit(tx, done, arg);
     int32_t rc = __real_kos_tx_commit(tx, NULL, NULL);
@@ -213,6 +250,8 @@ WRAP(void, kos_tx_put, struct kos_tx *tx, const char *space, struct kos_bytes ke
         memcpy(at, waiting, sizeof waiting - 1);
         value = kos_bytes_str(text);
     }
+    if (strcmp(space, "mesh") == 0 && kos_bytes_eq(key, kos_bytes_str("time")))
+        time_put(tx, value);
     if (sim_planted != SIM_SKIP_TIME || strcmp(space, "mesh") != 0)
         __real_kos_tx_put(tx, space, key, value);
     free(text);

@@ -138,8 +138,7 @@ struct sim_node {
     size_t stolen_len, stolen_log_len;
     struct kos_process *processes;
     uint64_t process_number;
-    int64_t known_ms; /* the latest time that it found on disk after power was lost */
-    bool lost_power;
+    int64_t known_ms; /* the latest time that it was told is on disk */
     uint8_t need;     /* the score that its policy asks of senders */
     uint32_t start_fault; /* the file operation of its next start that fails; 0: none */
     bool retired; /* the speaker's key is revoked, and everybody knows */
