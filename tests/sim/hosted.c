@@ -39,13 +39,12 @@ bool sim_hosted_prepare(void)
 }
 
 /* In this process: what it says of itself is known, and a world starts no others. */
-int32_t __wrap_kos_plugin_describe(const char *program, const char *path, json_t **ret_description,
-                                   struct kos_error *ret_error);
-int32_t __wrap_kos_plugin_describe(const char *program, const char *path, json_t **ret_description,
-                                   struct kos_error *ret_error)
+__typeof__(kos_plugin_describe) __wrap_kos_plugin_describe;
+int32_t __wrap_kos_plugin_describe(const char *program, const char *path, struct kos_cell_launcher *cells,
+                                   json_t **ret_description, struct kos_error *ret_error)
 {
     struct kos_plugin copy;
-    (void)program;
+    (void)program, (void)cells;
     int32_t rc = kos_manifest_check(path, module, &copy, ret_error);
     if (rc >= 0)
         *ret_description = kos_manifest_json(&copy);

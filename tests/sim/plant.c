@@ -14,9 +14,10 @@ const char *const sim_plant_names[SIM_PLANTS] = {
 };
 
 /* clang-format off */
+/* With the types of the function's own header, so that a change of it does not compile here. */
 #define WRAP(type, name, ...)           \
-    type __real_##name(__VA_ARGS__);    \
-    type __wrap_##name(__VA_ARGS__);    \
+    __typeof__(name) __real_##name;     \
+    __typeof__(name) __wrap_##name;     \
     type __wrap_##name(__VA_ARGS__)
 /* clang-format on */
 
