@@ -226,6 +226,7 @@ struct host {
     struct run *runs;
     struct request *requests;           /* to kos.http.user */
     struct request *served;             /* from kos.http.service */
+    struct stream *streams;             /* suite_stream.c */
     uint64_t found, lost, injected, events_told, committed, logged, fetched;
     char injected_origin[128], injected_key[256];
     int32_t response_status, response_http;
@@ -287,6 +288,9 @@ void exercise_control(struct host *h);
 void exercise_agents(struct host *h);
 void exercise_http(struct host *h);
 void exercise_service(struct host *h);
+void exercise_stream(struct host *h);
+void stream_services(struct kos_services_ops *ops);
+void streams_free(struct host *h);
 
 /* suite_transport.c, for the tests that need links */
 uint64_t link_new(struct host *h);          /* to be dialled */

@@ -125,6 +125,9 @@ MUTANTS = [
     ("service", "fetch", "http.fetch", "http/fetch"),
     ("service", "cancel", "http.cancel", "http/fetch"),
     ("service", "gone", "http.gone", "http/gone"),
+    ("stream", "odd", "stream.ids", "stream/credit"),
+    ("stream", "credit", "stream.credit", "stream/credit"),
+    ("stream", "closed", "stream.close", "stream/credit"),
 ]
 # What is to be seen within its process only: memory, descriptors, threads, what init was given. A cell that is silent, or
 # sends what no cell would, is cut off for that.

@@ -169,6 +169,7 @@ void host_free(struct host *h)
     cell_free(h);
     kos_undefer(c->env, &h->flush);
     judge_free(h);
+    streams_free(h);
     kos_conf_values_free(h->conf);
     free(h);
 }

@@ -63,13 +63,14 @@ static bool s_gives(struct kos_services *services, const char *feature)
         { KOS_TRANSPORT_HOST, KOS_TRANSPORT }, { KOS_CONTROL_HOST, KOS_CONTROL },
         { KOS_DISCOVERY_HOST, KOS_DISCOVERY }, { KOS_BRIDGE_HOST, KOS_BRIDGE },
         { KOS_HTTP, KOS_HTTP_USER },           { KOS_HTTP_SERVICE_HOST, KOS_HTTP_SERVICE },
-        { KOS_AGENTS, KOS_AGENTS_USER },
+        { KOS_AGENTS, KOS_AGENTS_USER },       { KOS_STREAM, KOS_STREAM_USER },
     };
     struct host *h = host_of(services);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (strcmp(pairs[i].feature, feature) == 0)
             return !h->refuse.features && module_offers(h->c->module, pairs[i].kind) &&
-                (strcmp(feature, KOS_AGENTS) != 0 || module_asks(h->c->module, "agents"));
+                (strcmp(feature, KOS_AGENTS) != 0 || module_asks(h->c->module, "agents")) &&
+                (strcmp(feature, KOS_STREAM) != 0 || module_asks(h->c->module, "stream"));
     return false;
 }
 
@@ -336,6 +337,7 @@ void judge_services(struct kos_services_ops *ops)
         .http_response = s_http_response,
     };
     link_services(ops);
+    stream_services(ops);
     answer_services(ops);
     tx_services(ops);
     open_services(ops);

@@ -169,7 +169,12 @@
       "-> response(op), exactly once. `timeout_ms` for the whole of it. Redirects are not followed.")                  \
     X(HTTP_CANCEL, "http.cancel", "kos/http.h",                                                                        \
       "-> response(op, KOS_E_CANCELLED), unless it is on its way")                                                     \
-    X(HTTP_GONE, "http.gone", "kos/http.h", "one whose client went away is ignored.")
+    X(HTTP_GONE, "http.gone", "kos/http.h", "one whose client went away is ignored.")                                  \
+    /* ---- kos/stream.h ---- */                                                                                       \
+    X(STREAM_IDS, "stream.ids", "kos/stream.h", "what you open has an even one of your choosing")                      \
+    X(STREAM_CREDIT, "stream.credit", "kos/stream.h",                                                                  \
+      "a side may send only as many bytes as it was given, nothing at first.")                                         \
+    X(STREAM_CLOSE, "stream.close", "kos/stream.h", "No more comes from you; what you sent before still goes.")
 
 enum rule {
     RULE_NONE,

@@ -17,7 +17,7 @@ void exercise(struct host *h)
         { KOS_DISCOVERY, exercise_discovery }, { KOS_BRIDGE, exercise_bridge },
         { KOS_VECTOR, exercise_vector },       { KOS_CONTROL, exercise_control },
         { KOS_AGENTS_USER, exercise_agents },  { KOS_HTTP_USER, exercise_http },
-        { KOS_HTTP_SERVICE, exercise_service },
+        { KOS_HTTP_SERVICE, exercise_service }, { KOS_STREAM_USER, exercise_stream },
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && living(h); i++)
         if (module_offers(h->c->module, kinds[i].feature))

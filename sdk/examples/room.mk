@@ -3,7 +3,7 @@
 EXAMPLE_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/sdk/examples
 EXAMPLE_CPPFLAGS = -D_GNU_SOURCE= -I$(srcdir)/sdk
 EXAMPLES = sdk/examples/transport_loop.la sdk/examples/discovery_file.la sdk/examples/bridge_files.la sdk/examples/handler_ping.la \
-  sdk/examples/vector_brute.la sdk/examples/transport_plain.la sdk/examples/discovery_list.la sdk/examples/bridge_web.la
+  sdk/examples/vector_brute.la sdk/examples/transport_plain.la sdk/examples/discovery_list.la sdk/examples/bridge_web.la sdk/examples/stream_mirror.la
 check_LTLIBRARIES += $(EXAMPLES)
 sdk_examples_transport_loop_la_SOURCES = sdk/examples/transport_loop.c
 sdk_examples_transport_loop_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
@@ -24,6 +24,9 @@ sdk_examples_bridge_web_la_SOURCES = sdk/examples/bridge_web.c
 sdk_examples_bridge_web_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS) $(SODIUM_CFLAGS)
 sdk_examples_bridge_web_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
 sdk_examples_bridge_web_la_LIBADD = $(PLUGIN_KLP) $(SODIUM_LIBS)
+sdk_examples_stream_mirror_la_SOURCES = sdk/examples/stream_mirror.c
+sdk_examples_stream_mirror_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+sdk_examples_stream_mirror_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
 sdk_examples_handler_ping_la_SOURCES = sdk/examples/handler_ping.c
 sdk_examples_handler_ping_la_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 sdk_examples_handler_ping_la_LDFLAGS = $(EXAMPLE_LDFLAGS)
