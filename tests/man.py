@@ -176,6 +176,27 @@ def check_plugin(folder):
     yield from settings_missing(page, settings)
 
 
+def check_guarantees():
+    """Each test that klp(7) names for a guarantee is there."""
+    section = read("man/klp.7").split(".Sh GUARANTEES\n")[1].split(".Sh ")[0]
+    path, count = None, 0
+    for line in section.splitlines():
+        if line.startswith(".It "):
+            path = None
+        elif line.startswith(".Pa "):
+            path = line.split()[1]
+            if not os.path.exists(os.path.join(TOP, path)):
+                yield f"klp.7: there is no {path}"
+                path = None
+        elif line.startswith(".Li ") and path:
+            name = line.split()[1]
+            count += 1
+            if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", read(path)):
+                yield f"klp.7: {path} has no {name}"
+    if count < 30:
+        yield "klp.7: the guarantees are not in the form that is read here"
+
+
 def checks():
     for page in pages():
         yield f"{page} is clean", check_lint(page)
@@ -185,6 +206,7 @@ def checks():
     yield "kosctl(1) and kosd(8) have every option", check_options()
     yield "kosctl(1) has every error name, and whether to try again", check_errors()
     yield "kosctl(1) has every exit status", check_exit()
+    yield "the tests that klp(7) names for its guarantees are there", check_guarantees()
     yield "kosd.conf(5) has every setting, with its default", check_settings()
     for folder in sorted(glob.glob(os.path.join(TOP, "plugins", "*", "*"))):
         if glob.glob(os.path.join(folder, "*.c")):
