@@ -552,6 +552,35 @@ def long_run(case, mode, kills, seed, progress=False, each=100):
 
 # ---- as a test ----
 
+def contents(node):
+    found = {}
+    for base, _, names in os.walk(node.dir):
+        for name in names:
+            path = os.path.join(base, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as file:
+                    found[os.path.relpath(path, node.dir)] = file.read()
+    return found
+
+
+def test_the_fault_layer_misses_nothing(case):
+    """All that it wrote down undone, flushed or not, leaves the files as they were."""
+    node = CrashNode(case, "home.kai", Ledger(), settings=['journal_bytes = "64K";', 'checkpoint_bytes = "64K";'])
+    node.start()
+    node.stop()
+    before = contents(node)
+    node.spawn((SEED, 2000, 0))
+    node.until_ready()
+    for n in range(60):
+        node.call("org.kos.ledger.Send", {"n": f"n.{n}", "target": node.address, "class": 1, "pad": 3000, "expires_ms": 3600000})
+    check(contents(node) != before, "nothing was written")
+    node.kill()
+    loss.lose(node.loss_log, random.Random(SEED), everything=True)
+    after = contents(node)
+    equal(sorted(after), sorted(before), "names")
+    equal([name for name in before if after[name] != before[name]], [], "contents")
+
+
 def test_kills(case):
     print("# " + long_run(case, "kill", 24, SEED).figures(), flush=True)
 
