@@ -36,6 +36,10 @@ struct kos_backend_ops {
     void (*endpoint_close)(struct kos_backend *backend, uint64_t endpoint);
     void (*dial)(struct kos_backend *backend, uint64_t link, const char *address);
     void (*send)(struct kos_backend *backend, uint64_t link, const struct kos_bytes *pieces, uint32_t count);
+    /* Instead of send, without a copy: where to write up to `len` bytes, until `made` sends so many of them, or none. No
+     * other call comes in between. */
+    uint8_t *(*make)(struct kos_backend *backend, uint64_t link, size_t len);
+    void (*made)(struct kos_backend *backend, size_t len);
     void (*link_credit)(struct kos_backend *backend, uint64_t link, uint64_t bytes);
     void (*link_close)(struct kos_backend *backend, uint64_t link, bool flush);
     /* handler */

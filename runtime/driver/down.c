@@ -76,6 +76,25 @@ static void d_send(struct kos_backend *backend, uint64_t link, const struct kos_
     push(backend, f);
 }
 
+static uint8_t *d_make(struct kos_backend *backend, uint64_t link, size_t len)
+{
+    struct kos_down *down = (struct kos_down *)backend;
+    down->making = kos_frame_new(KOS_DOWN_SEND, link, len);
+    return kos_run_begin(down->making);
+}
+
+static void d_made(struct kos_backend *backend, size_t len)
+{
+    struct kos_down *down = (struct kos_down *)backend;
+    struct kos_frame *f = down->making;
+    down->making = NULL;
+    kos_run_end(f, len);
+    if (len > 0)
+        push(backend, f);
+    else
+        kos_frame_free(f);
+}
+
 static void d_link_credit(struct kos_backend *backend, uint64_t link, uint64_t bytes)
 {
     push_u64(backend, KOS_DOWN_LINK_CREDIT, link, bytes);
@@ -402,6 +421,8 @@ void kos_down_ops(struct kos_backend_ops *ret_ops)
         .endpoint_close = d_endpoint_close,
         .dial = d_dial,
         .send = d_send,
+        .make = d_make,
+        .made = d_made,
         .link_credit = d_link_credit,
         .link_close = d_link_close,
         .handle = d_handle,

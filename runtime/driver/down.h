@@ -28,6 +28,7 @@ enum kos_down_kind {
 struct kos_down {
     struct kos_backend backend;
     void (*push)(struct kos_down *down, struct kos_frame *frame);
+    struct kos_frame *making;    /* between `make` and `made` */
 };
 /* Every member that encodes; `start`, `stop` and `free` are the backend's own. */
 void kos_down_ops(struct kos_backend_ops *ret_ops);

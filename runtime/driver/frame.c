@@ -103,6 +103,22 @@ void kos_put_pieces(struct kos_frame **frame, const struct kos_bytes *pieces, ui
             memcpy(at, pieces[i].data, pieces[i].len);
 }
 
+uint8_t *kos_run_begin(struct kos_frame *frame)
+{
+    return frame->body + sizeof(uint64_t);
+}
+
+void kos_run_end(struct kos_frame *frame, size_t len)
+{
+    uint64_t count = len;
+    size_t size = sizeof count + padded(len);
+    if (size < len || size > frame->room || size > KOS_FRAME_MAX - sizeof frame->head)
+        abort(); /* more than there was room for */
+    memcpy(frame->body, &count, sizeof count);
+    memset(frame->body + sizeof count + len, 0, size - sizeof count - len);
+    frame->head.size = (uint32_t)(sizeof frame->head + size);
+}
+
 /* A text carries its NUL; nothing at all stands for NULL. */
 void kos_put_text(struct kos_frame **frame, const char *text)
 {

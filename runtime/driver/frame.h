@@ -45,6 +45,10 @@ void kos_put_texts(struct kos_frame **frame, const char *const *texts);         
 void kos_put_struct(struct kos_frame **frame, const void *value, size_t size);
 /* Bytes in several pieces, read as one run. */
 void kos_put_pieces(struct kos_frame **frame, const struct kos_bytes *pieces, uint32_t count);
+/* One run of bytes, written in place into a frame that has nothing else: where up to `room` of kos_frame_new go, and how
+ * many there are in the end. It is read as kos_put_bytes() would have it. */
+uint8_t *kos_run_begin(struct kos_frame *frame);
+void kos_run_end(struct kos_frame *frame, size_t len);
 
 struct kos_frame_reader {
     const uint8_t *at, *end;

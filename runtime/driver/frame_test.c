@@ -265,4 +265,22 @@ START_TEST(test_hostile_frames)
 }
 END_TEST
 
-TESTS("driver/frame", test_up_there_and_back, test_down_is_read_whole, test_pointers_stay, test_hostile_frames)
+START_TEST(test_written_in_place)
+{
+    for (size_t len = 0; len < 40; len++) {
+        struct kos_frame *put = kos_frame_new(7, 9, 40), *made = kos_frame_new(7, 9, 40);
+        uint8_t bytes[40];
+        memset(bytes, 0xab, sizeof bytes);
+        kos_put_bytes(&put, kos_bytes(bytes, len));
+        memset(kos_run_begin(made), 0xab, 40);
+        kos_run_end(made, len);
+        ck_assert_uint_eq(put->head.size, made->head.size);
+        ck_assert(memcmp(&put->head, &made->head, put->head.size) == 0);
+        kos_frame_free(put);
+        kos_frame_free(made);
+    }
+}
+END_TEST
+
+TESTS("driver/frame", test_up_there_and_back, test_down_is_read_whole, test_pointers_stay, test_hostile_frames,
+      test_written_in_place)

@@ -129,6 +129,19 @@ static void c_send(struct kos_carrier *carrier, uint64_t id, const struct kos_by
     link->hosted->backend->ops->send(link->hosted->backend, link->plugin_id, pieces, count);
 }
 
+static uint8_t *c_make(struct kos_carrier *carrier, uint64_t id, size_t len)
+{
+    struct kos_host_link *link = by_mesh(hosting_of(carrier)->mesh_links, id);
+    return link && link->up ? link->hosted->backend->ops->make(link->hosted->backend, link->plugin_id, len) : NULL;
+}
+
+static void c_made(struct kos_carrier *carrier, uint64_t id, size_t len)
+{
+    struct kos_host_link *link = by_mesh(hosting_of(carrier)->mesh_links, id);
+    link->outstanding += len;
+    link->hosted->backend->ops->made(link->hosted->backend, len);
+}
+
 static void c_credit(struct kos_carrier *carrier, uint64_t id, uint64_t bytes)
 {
     struct kos_host_link *link = by_mesh(hosting_of(carrier)->mesh_links, id);
@@ -149,7 +162,8 @@ static void c_close(struct kos_carrier *carrier, uint64_t id, bool flush)
     }
 }
 
-const struct kos_carrier_ops kos_host_carrier_ops = { c_listen, c_endpoint_close, c_dial, c_send, c_credit, c_close };
+const struct kos_carrier_ops kos_host_carrier_ops = { c_listen, c_endpoint_close, c_dial, c_send,
+                                                    c_credit, c_close,          c_make, c_made };
 
 /* ---- from the plugin ---- */
 

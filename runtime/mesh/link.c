@@ -440,11 +440,28 @@ void kos_mesh_link_credit(struct kos_mesh *mesh, uint64_t id, uint64_t bytes)
         mesh_session_touch(link->session);
 }
 
+static void spend(struct mesh_link *link, size_t bytes)
+{
+    link->send_credit -= bytes < link->send_credit ? bytes : link->send_credit;
+    link->mesh->counters.bytes_out += bytes;
+    link->sent_total += bytes;
+}
+
+uint8_t *mesh_link_make(struct mesh_link *link, size_t len)
+{
+    struct kos_carrier *carrier = link->mesh->carrier;
+    return carrier->ops->make ? carrier->ops->make(carrier, link->id, len) : NULL;
+}
+
+void mesh_link_made(struct mesh_link *link, size_t len)
+{
+    spend(link, len);
+    link->mesh->carrier->ops->made(link->mesh->carrier, link->id, len);
+}
+
 void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes)
 {
-    link->send_credit -= bytes.len < link->send_credit ? bytes.len : link->send_credit;
-    link->mesh->counters.bytes_out += bytes.len;
-    link->sent_total += bytes.len;
+    spend(link, bytes.len);
     link->mesh->carrier->ops->send(link->mesh->carrier, link->id, &bytes, 1);
 }
 

@@ -312,7 +312,7 @@ int32_t kos_mesh_new(struct kos_env *env, struct kos_store *store, struct kos_tr
     mesh->due_timer = kos_timer_new(env, due_fired, mesh);
     mesh->sweep_timer = kos_timer_new(env, sweep_fired, mesh);
     mesh->log_limit = kos_log_limit_new(env, 60000);
-    mesh->scratch = kos_new(MESH_SCRATCH);
+    mesh->scratch = kos_new(KLP_RECORD_PLAIN_MAX + KLP_RECORD_OVERHEAD + KLP_DATAGRAM_HEAD);
     mesh->opened = kos_new(KLP_RECORD_PLAIN_MAX);
     mesh->turn.run = turn_asked;
     mesh->offers.run = offers_asked;
@@ -365,6 +365,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     free(mesh->version);
     free(mesh->own_record);
     free(mesh->scratch);
+    free(mesh->sealed);
     free(mesh->asked_lately);
     free(mesh->sending);
     free(mesh->opened);

@@ -49,6 +49,10 @@ struct kos_carrier_ops {
     void (*send)(struct kos_carrier *carrier, uint64_t link, const struct kos_bytes *pieces, uint32_t count);
     void (*credit)(struct kos_carrier *carrier, uint64_t link, uint64_t bytes);
     void (*close)(struct kos_carrier *carrier, uint64_t link, bool flush);
+    /* Instead of send, without a copy: where up to `len` bytes of a stream can be written, until `made` sends so many of
+     * them as it says, or none. Nothing else is asked in between. NULL (also as members): use send. */
+    uint8_t *(*make)(struct kos_carrier *carrier, uint64_t link, size_t len);
+    void (*made)(struct kos_carrier *carrier, uint64_t link, size_t len);
 };
 struct kos_carrier {
     const struct kos_carrier_ops *ops;

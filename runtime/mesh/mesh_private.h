@@ -52,7 +52,7 @@ enum {
     MESH_OPEN_COST = 1024,         /* what a message costs that waits for its handler, beside its bytes */
     MESH_OPEN_KEPT = 32 << 20,     /* of those bytes in memory; the others are read back from the store */
     MESH_OFFER_BYTES = 8 << 20,    /* given to the handler of one type and not settled; one may be larger */
-    MESH_SCRATCH = 4 * (KLP_RECORD_PLAIN_MAX + KLP_RECORD_OVERHEAD),
+    MESH_SENT_AT_ONCE = 4 * (KLP_RECORD_PLAIN_MAX + KLP_RECORD_OVERHEAD), /* handed to the carrier */
     MESH_RUN_BYTES = 512 << 10, /* of one batch */
     MESH_PARSE_INLINE = 8192,   /* items up to this size are parsed on the loop */
     MESH_HELLO_MAX = 4096,
@@ -186,6 +186,9 @@ struct mesh_link *mesh_link_find(struct kos_mesh *mesh, uint64_t id);
 uint64_t mesh_link_dial(struct kos_mesh *mesh, struct mesh_keep *keep, const char *address,
                         struct kos_error *ret_error);
 void mesh_link_send(struct mesh_link *link, struct kos_bytes bytes); /* a datagram, where the link is of such */
+/* Where the carrier wants up to `len` bytes, NULL: mesh_link_send; and how many there are, then. */
+uint8_t *mesh_link_make(struct mesh_link *link, size_t len);
+void mesh_link_made(struct mesh_link *link, size_t len);
 /* Takes what lies in the buffer, as far as the state allows. */
 void mesh_link_process(struct mesh_link *link);
 void mesh_link_open_window(struct mesh_link *link);
@@ -989,7 +992,8 @@ struct kos_mesh {
     struct kos_log_limit *log_limit;
     struct kos_watcher *watchers;
     struct mesh_counters counters;
-    uint8_t *scratch; /* of flush.c */
+    uint8_t *scratch; /* of flush.c, packet.c: one record's plaintext */
+    uint8_t *sealed;  /* MESH_SENT_AT_ONCE, for carriers that let nobody write where they want it; NULL: not needed yet */
     uint8_t *opened;  /* one record's plaintext */
 };
 

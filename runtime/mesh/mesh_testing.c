@@ -28,6 +28,8 @@ struct net_end {
     struct net_node *node;
     uint64_t link;
     struct kos_buf out; /* sent by the node, not delivered */
+    uint8_t *making;
+    size_t making_cap;
     uint64_t credit;    /* what the node takes */
     uint64_t busy_ms, out_bytes;
     bool dialling, closed, dead;
@@ -153,6 +155,31 @@ static void carrier_send(struct kos_carrier *carrier, uint64_t link, const struc
     ck_assert_uint_le(end->out.len, end->node->net->window); /* never beyond its credit */
 }
 
+/* Of every other node: records are written where the carrier wants them. */
+static uint8_t *carrier_make(struct kos_carrier *carrier, uint64_t link, size_t len)
+{
+    struct net_node *node = (struct net_node *)carrier;
+    struct net_end *end = find(node, link);
+    ck_assert_ptr_nonnull(end);
+    ck_assert_ptr_null(end->making);
+    if (node->net->air.mtu)
+        return NULL;
+    end->making = kos_new(len);
+    end->making_cap = len;
+    return end->making;
+}
+
+static void carrier_made(struct kos_carrier *carrier, uint64_t link, size_t len)
+{
+    struct net_end *end = find((struct net_node *)carrier, link);
+    ck_assert(end && end->making);
+    ck_assert_uint_le(len, end->making_cap);
+    struct kos_bytes piece = kos_bytes(end->making, len);
+    end->making = NULL;
+    carrier_send(carrier, link, &piece, 1);
+    free((void *)(uintptr_t)piece.data);
+}
+
 static void carrier_credit(struct kos_carrier *carrier, uint64_t link, uint64_t bytes)
 {
     struct net_end *end = find((struct net_node *)carrier, link);
@@ -177,6 +204,8 @@ static void carrier_close(struct kos_carrier *carrier, uint64_t link, bool flush
 
 static const struct kos_carrier_ops carrier_ops = { carrier_listen, carrier_endpoint_close, carrier_dial,
                                                     carrier_send,   carrier_credit,         carrier_close };
+static const struct kos_carrier_ops making_ops = { carrier_listen, carrier_endpoint_close, carrier_dial, carrier_send,
+                                                   carrier_credit, carrier_close,          carrier_make, carrier_made };
 
 static void end_die(struct net_end *end, const char *text)
 {
@@ -521,7 +550,7 @@ struct net_node *net_add(struct net *net, const char *name)
     node->net = net;
     node->name = name;
     node->address = kos_format("mem://%s", name);
-    node->carrier.ops = &carrier_ops;
+    node->carrier.ops = (node - net->nodes) & 1 ? &making_ops : &carrier_ops;
     node->sink.ops = &sink_ops;
     node->verdict = KOS_ACCEPT;
     node->manual = kos_manual_new(1000 + net->count);

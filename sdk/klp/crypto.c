@@ -124,27 +124,41 @@ void klp_aead_free(struct klp_aead *aead)
 
 /* Nonce, associated data, text: everything but the tag. */
 static bool aead_run(struct klp_aead *aead, int encrypt, const uint8_t *nonce, struct kos_bytes ad,
-                     struct kos_bytes in, uint8_t *out)
+                     const struct kos_bytes *pieces, size_t count, uint8_t *out)
 {
     int n;
     if (EVP_CipherInit_ex(aead->ctx, NULL, NULL, NULL, nonce, encrypt) != 1)
         return false;
     if (ad.len && EVP_CipherUpdate(aead->ctx, NULL, &n, ad.data, (int)ad.len) != 1)
         return false;
-    return !in.len || (EVP_CipherUpdate(aead->ctx, out, &n, in.data, (int)in.len) == 1 && n == (int)in.len);
+    for (size_t i = 0; i < count; out += pieces[i++].len)
+        if (pieces[i].len && (EVP_CipherUpdate(aead->ctx, out, &n, pieces[i].data, (int)pieces[i].len) != 1 ||
+                              n != (int)pieces[i].len))
+            return false;
+    return true;
+}
+
+int32_t klp_aead_sealv(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad,
+                       const struct kos_bytes *pieces, size_t count, uint8_t *out)
+{
+    uint8_t none[AEAD_TAG];
+    size_t len = 0;
+    int n;
+    for (size_t i = 0; i < count; len += pieces[i++].len)
+        if (pieces[i].len > INT_MAX - AEAD_TAG - len)
+            return KOS_E_LIMIT;
+    if (ad.len > INT_MAX)
+        return KOS_E_LIMIT;
+    if (!aead_run(aead, 1, nonce, ad, pieces, count, out) || EVP_CipherFinal_ex(aead->ctx, none, &n) != 1 ||
+        EVP_CIPHER_CTX_ctrl(aead->ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG, out + len) != 1)
+        return KOS_E_INTERNAL;
+    return 0;
 }
 
 int32_t klp_aead_seal(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes plain,
                       uint8_t *out)
 {
-    uint8_t none[AEAD_TAG];
-    int n;
-    if (plain.len > INT_MAX - AEAD_TAG || ad.len > INT_MAX)
-        return KOS_E_LIMIT;
-    if (!aead_run(aead, 1, nonce, ad, plain, out) || EVP_CipherFinal_ex(aead->ctx, none, &n) != 1 ||
-        EVP_CIPHER_CTX_ctrl(aead->ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG, out + plain.len) != 1)
-        return KOS_E_INTERNAL;
-    return 0;
+    return klp_aead_sealv(aead, nonce, ad, &plain, 1, out);
 }
 
 int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes sealed,
@@ -158,7 +172,7 @@ int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos
         return KOS_E_LIMIT;
     struct kos_bytes cipher = kos_bytes(sealed.data, sealed.len - AEAD_TAG);
     memcpy(tag, sealed.data + cipher.len, sizeof tag);
-    if (!aead_run(aead, 0, nonce, ad, cipher, out) ||
+    if (!aead_run(aead, 0, nonce, ad, &cipher, 1, out) ||
         EVP_CIPHER_CTX_ctrl(aead->ctx, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG, tag) != 1 ||
         EVP_CipherFinal_ex(aead->ctx, none, &n) != 1) {
         if (cipher.len)

@@ -64,6 +64,9 @@ struct klp_aead *klp_aead_new(const uint8_t key[32]);
 void klp_aead_free(struct klp_aead *aead);
 int32_t klp_aead_seal(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes plain,
                       uint8_t *out /* plain.len + 16 */);
+/* The same of the concatenation of the pieces, none of which lies where the output goes, except whole and in place. */
+int32_t klp_aead_sealv(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad,
+                       const struct kos_bytes *pieces, size_t count, uint8_t *out);
 int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos_bytes ad, struct kos_bytes sealed,
                       uint8_t *out /* sealed.len - 16 */);
 

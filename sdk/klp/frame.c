@@ -55,18 +55,30 @@ int32_t klp_frame_next(struct kos_bytes *rest, struct klp_frame *ret_frame)
     return 1;
 }
 
-int32_t klp_frame_put(uint8_t *out, size_t cap, uint8_t type, uint8_t klass, bool more, struct kos_bytes payload)
+int32_t klp_frame_head(uint8_t *out, size_t cap, uint8_t type, uint8_t klass, bool more, size_t len)
 {
-    if (type == 0 || klass >= KLP_CLASSES || (more && (payload.len == 0 || never_cut(type))))
+    if (type == 0 || klass >= KLP_CLASSES || (more && (len == 0 || never_cut(type))))
         return KOS_E_INVALID;
-    if (payload.len > UINT16_MAX || cap < KLP_FRAME_HEADER + payload.len)
+    if (len > UINT16_MAX || cap < KLP_FRAME_HEADER)
         return KOS_E_LIMIT;
-    if (payload.len)
-        memmove(out + KLP_FRAME_HEADER, payload.data, payload.len);
     out[0] = type;
     out[1] = klass | (more ? KLP_FRAME_MORE : 0);
-    out[2] = (uint8_t)(payload.len >> 8);
-    out[3] = (uint8_t)payload.len;
+    out[2] = (uint8_t)(len >> 8);
+    out[3] = (uint8_t)len;
+    return KLP_FRAME_HEADER;
+}
+
+int32_t klp_frame_put(uint8_t *out, size_t cap, uint8_t type, uint8_t klass, bool more, struct kos_bytes payload)
+{
+    uint8_t head[KLP_FRAME_HEADER];
+    int32_t rc = klp_frame_head(head, sizeof head, type, klass, more, payload.len);
+    if (rc >= 0 && cap < KLP_FRAME_HEADER + payload.len)
+        rc = KOS_E_LIMIT;
+    if (rc < 0)
+        return rc;
+    if (payload.len)
+        memmove(out + KLP_FRAME_HEADER, payload.data, payload.len);
+    memcpy(out, head, sizeof head);
     return (int32_t)(KLP_FRAME_HEADER + payload.len);
 }
 

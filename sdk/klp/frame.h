@@ -58,6 +58,8 @@ int32_t klp_frame_next(struct kos_bytes *rest, struct klp_frame *ret_frame);
 /* Writes header and payload (which may lie at out + KLP_FRAME_HEADER); returns bytes written, KOS_E_LIMIT (cap, or more
  * than 65535 bytes) or KOS_E_INVALID (what klp_frame_next() would refuse). */
 int32_t klp_frame_put(uint8_t *out, size_t cap, uint8_t type, uint8_t klass, bool more, struct kos_bytes payload);
+/* The header alone, for a payload of so many bytes that comes behind it; the same refusals. */
+int32_t klp_frame_head(uint8_t *out, size_t cap, uint8_t type, uint8_t klass, bool more, size_t len);
 
 /* Puts items together, per class. Bounded: at most `max_bytes` of one item. */
 struct klp_assembly;

@@ -65,6 +65,8 @@ uint64_t klp_record_opened(const struct klp_record *record);
  * Streams: u16 length (of what follows), ciphertext and tag. Writes plain.len + KLP_RECORD_OVERHEAD bytes. In place:
  * `plain` may lie at out + 2. KOS_E_LIMIT: more than KLP_RECORD_PLAIN_MAX bytes, or the counter is used up. */
 int32_t klp_record_seal(struct klp_record *record, struct kos_bytes plain, uint8_t *out);
+/* The concatenation of pieces that lie elsewhere. */
+int32_t klp_record_sealv(struct klp_record *record, const struct kos_bytes *pieces, size_t count, uint8_t *out);
 /* `sealed` without the length. In place allowed. KOS_E_DECRYPT or KOS_E_PROTOCOL, and then KOS_E_STATE for ever: after a
  * gap a stream has no next record. */
 int32_t klp_record_open(struct klp_record *record, struct kos_bytes sealed, uint8_t *out, size_t *ret_len);

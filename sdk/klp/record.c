@@ -128,31 +128,38 @@ static int32_t turn_epoch(struct klp_record *record)
     return KOS_OK;
 }
 
-static int32_t seal(struct klp_record *record, struct kos_bytes plain, uint8_t *out)
+static int32_t seal(struct klp_record *record, const struct kos_bytes *pieces, size_t count, uint8_t *out)
 {
     uint8_t nonce[12];
     int32_t code = turn_epoch(record);
     if (code != KOS_OK)
         return code;
     klp_noise_nonce(record->next, nonce);
-    code = klp_aead_seal(record->current, nonce, kos_bytes(NULL, 0), plain, out);
+    code = klp_aead_sealv(record->current, nonce, kos_bytes(NULL, 0), pieces, count, out);
     if (code == KOS_OK)
         record->next++;
     return code;
 }
 
-int32_t klp_record_seal(struct klp_record *record, struct kos_bytes plain, uint8_t *out)
+int32_t klp_record_sealv(struct klp_record *record, const struct kos_bytes *pieces, size_t count, uint8_t *out)
 {
+    size_t len = 0;
     if (!may(record, true, STREAM))
         return KOS_E_STATE;
-    if (plain.len > KLP_RECORD_PLAIN_MAX)
-        return KOS_E_LIMIT;
-    int32_t code = seal(record, plain, out + STREAM_HEAD);
+    for (size_t i = 0; i < count; len += pieces[i++].len)
+        if (pieces[i].len > KLP_RECORD_PLAIN_MAX - len)
+            return KOS_E_LIMIT;
+    int32_t code = seal(record, pieces, count, out + STREAM_HEAD);
     if (code != KOS_OK)
         return code;
-    out[0] = (uint8_t)((plain.len + TAG) >> 8);
-    out[1] = (uint8_t)(plain.len + TAG);
+    out[0] = (uint8_t)((len + TAG) >> 8);
+    out[1] = (uint8_t)(len + TAG);
     return KOS_OK;
+}
+
+int32_t klp_record_seal(struct klp_record *record, struct kos_bytes plain, uint8_t *out)
+{
+    return klp_record_sealv(record, &plain, 1, out);
 }
 
 int32_t klp_record_open(struct klp_record *record, struct kos_bytes sealed, uint8_t *out, size_t *ret_len)
@@ -182,7 +189,7 @@ int32_t klp_record_seal_datagram(struct klp_record *record, struct kos_bytes pla
     if (plain.len > KLP_RECORD_PLAIN_MAX)
         return KOS_E_LIMIT;
     uint64_t counter = record->next;
-    int32_t code = seal(record, plain, out + DATAGRAM_HEAD);
+    int32_t code = seal(record, &plain, 1, out + DATAGRAM_HEAD);
     if (code != KOS_OK)
         return code;
     out[0] = KLP_DATAGRAM_RECORD;

@@ -370,5 +370,36 @@ START_TEST(one_way_one_form)
 }
 END_TEST
 
-TESTS("klp/record", stream, stream_spoiled, stream_epochs, epoch_key, datagrams, window, window_across_epochs,
-      lost_epochs, forgeries, shown_counter_wraps, one_way_one_form)
+/* In pieces of all sorts it is the same record. */
+START_TEST(stream_in_pieces)
+{
+    static uint8_t plain[60000], sealed[sizeof plain + KLP_RECORD_OVERHEAD], other[sizeof sealed], back[sizeof sealed];
+    static const size_t cuts[] = { 0, 1, 3, 4, 15, 16, 17, 31, 64, 511, 512, 513, 4096, 5000, 16384, 32000 };
+    struct klp_record *send[2], *receive[2];
+    struct kos_bytes pieces[sizeof cuts / sizeof *cuts + 1];
+    size_t len, at = 0, count = 0;
+    for (size_t i = 0; i < sizeof plain; i++)
+        plain[i] = (uint8_t)(i * 31 >> 3);
+    for (; count < sizeof cuts / sizeof *cuts; at += cuts[count++])
+        pieces[count] = kos_bytes(plain + at, cuts[count]);
+    ck_assert_uint_lt(at, sizeof plain);
+    pieces[count++] = kos_bytes(plain + at, sizeof plain - at);
+    for (int i = 0; i < 2; i++)
+        direction(&send[i], &receive[i]);
+    ck_assert_int_eq(klp_record_seal(send[0], kos_bytes(plain, sizeof plain), sealed), 0);
+    ck_assert_int_eq(klp_record_sealv(send[1], pieces, count, other), 0);
+    ck_assert(memcmp(sealed, other, sizeof sealed) == 0);
+    ck_assert_int_eq(klp_record_open(receive[1], kos_bytes(other + 2, sizeof other - 2), back, &len), 0);
+    ck_assert(len == sizeof plain && memcmp(back, plain, len) == 0);
+    pieces[0] = kos_bytes(plain, KLP_RECORD_PLAIN_MAX - sizeof plain + 1);
+    ck_assert_int_eq(klp_record_sealv(send[1], pieces, count, other), KOS_E_LIMIT);
+    ck_assert_uint_eq(klp_record_counter(send[1]), 1);
+    for (int i = 0; i < 2; i++) {
+        klp_record_free(send[i]);
+        klp_record_free(receive[i]);
+    }
+}
+END_TEST
+
+TESTS("klp/record", stream, stream_in_pieces, stream_spoiled, stream_epochs, epoch_key, datagrams, window,
+      window_across_epochs, lost_epochs, forgeries, shown_counter_wraps, one_way_one_form)
