@@ -156,29 +156,33 @@ def durable(run):
         receiver, sender = kosd.pair(stage)
         receiver.stop()
         log = os.path.join(stage.dir, "bare.log")
-        run.baseline("log", 0.01, log, load.BYTES, 1)
+        bare = subprocess.Popen([os.path.join(run.options.programs, "baseline"), "log", log], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for n, figure in figures.items():
-            kos, bare = turns(run, sender, receiver, log, n)
-            figure.add(kos).add(bare, "bare preallocated log")
+            mine, theirs = turns(run, sender, receiver, bare, n)
+            figure.add(mine).add(theirs, "bare preallocated log")
+        bare.stdin.close()
+        bare.wait()
         stage.close()
     run.report.add(*figures.values())
 
 
-def turns(run, sender, receiver, log, n):
+def turns(run, sender, receiver, bare, n):
     """Short ones, either first: a disk that others use, or whose bursts are rationed, changes from one moment to the next."""
-    kos, bare, size, span = [], [], load.BYTES, 0.1
+    mine, theirs, size, span = [], [], load.BYTES, 0.1
     for turn in range(max(4, int(run.options.seconds / span / 2))):
         for who in ("kos", "bare") if turn % 2 else ("bare", "kos"):
             if who == "bare":
-                bare.append(run.baseline("log", span, log, size, n)["rate"])
+                bare.stdin.write(f"{span} {size} {n}\n")
+                bare.stdin.flush()
+                theirs.append(json.loads(bare.stdout.readline())["rate"])
                 continue
             done = sender.sending(target=receiver.address, commit=True, seconds=span, window=n, per_tx=max(1, n // 16), bytes=load.BYTES).read()["load"]
             if done["why"]:
                 raise Failed(done["why"])
             waiting = sender.status()["outbox"]
             size = max(load.BYTES, waiting["bytes"] // max(1, waiting["messages"]))
-            kos.append(done["committed"] / (done["elapsed_ns"] / 1e9))
-    return statistics.mean(kos), statistics.mean(bare)
+            mine.append(done["committed"] / (done["elapsed_ns"] / 1e9))
+    return statistics.median(mine), statistics.median(theirs)
 
 
 def idle_peers(run):
