@@ -28,6 +28,7 @@ struct user {
 static struct net net;
 static struct net_node *a, *b;
 static struct user on_a, on_b;
+static uint64_t link_window; /* 0: as it is */
 
 static struct flow *find(struct user *user, uint64_t id)
 {
@@ -126,6 +127,8 @@ static void linked_by(const struct net_air *air, uint64_t window)
     net_init(&net);
     if (air)
         net.air = *air;
+    if (link_window)
+        net.window = link_window;
     a = net_add(&net, "laptop");
     b = net_add(&net, "home");
     net_trust(a, b, 8);
@@ -358,6 +361,31 @@ START_TEST(taking_turns)
     for (int i = 0; i < 4; i++)
         ck_assert_uint_eq(on_b.flows[i].wrong + 400000 - on_b.flows[i].received, 0);
     net_fini(&net);
+}
+END_TEST
+
+/* However much of a stream waits: in front of a message of another class goes what the link has already, and one record
+ * more. */
+START_TEST(messages_go_before)
+{
+    link_window = 20000;
+    linked(0);
+    uint64_t id = open_named("PIPE"), at = 0;
+    net_settle(&net);
+    kos_mesh_stream_credit(b->mesh, on_b.flows[0].id, KOS_STREAM_WINDOW_MAX);
+    net_settle(&net);
+    at = push(&on_a, id, at, 100 << 20, 65536);
+    net_turn(&net);
+    ck_assert_uint_gt(mesh_stream_queued(net_session(a, b)), 4 * MESH_RECORD_BULK);
+    uint8_t frame[] = "a statement of nobody";
+    struct mesh_session *from = net_session(a, b);
+    uint64_t sent = a->mesh->counters.stream_bytes_out;
+    mesh_session_queue_copy(from, 200, KLP_CLASS_INTERACTIVE, kos_bytes(frame, sizeof frame)); /* a type to be skipped */
+    while (from->queue[KLP_CLASS_INTERACTIVE].first)
+        net_turn(&net);
+    ck_assert_uint_le(a->mesh->counters.stream_bytes_out - sent, net.window + MESH_RECORD_BULK);
+    net_fini(&net);
+    link_window = 0;
 }
 END_TEST
 
@@ -612,5 +640,5 @@ START_TEST(sessions_grow_old)
 END_TEST
 
 TESTS("mesh/stream", there_and_whole, over_datagrams, both_ways_and_half_closed, a_slow_reader, a_slow_link, taking_turns,
-      refusals, policy_changes, quotas, bounds, the_session_ends, hostile, what_was_is_passed_over, nothing_behind_an_end,
+      messages_go_before,      refusals, policy_changes, quotas, bounds, the_session_ends, hostile, what_was_is_passed_over, nothing_behind_an_end,
       answers_nobody_reads, sessions_grow_old)
