@@ -50,4 +50,10 @@ if PLUGIN_VECTOR_HNSW
 INTEGRATION += tests/integration/hnsw.py
 endif
 TESTS += $(INTEGRATION)
+# What takes longest begins first, so that none of it is left alone at the end.
+LONGEST = tests/integration/http_cell.py runtime/store/crash_test tests/sim/sim.py tests/integration/lora.py tests/crash/crash.py \
+  tests/integration/restart.py tests/integration/kos_new.py tests/integration/bad.py tests/integration/three.py tests/integration/cells.py
+list-tests:
+	@rest=; for test in $(TESTS); do case " $(LONGEST) " in *" $$test "*) ;; *) rest="$$rest $$test" ;; esac; done; echo $(LONGEST) $$rest
+.PHONY: list-tests
 EXTRA_DIST += $(INTEGRATION) tests/integration/hnsw.py tests/integration/kit.py

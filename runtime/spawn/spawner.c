@@ -44,7 +44,7 @@ static bool terminated(const char *text, size_t cap)
     return memchr(text, 0, cap) != NULL;
 }
 
-static bool sound(const struct spawn_start *start, const int fds[SPAWN_FDS])
+bool spawn_sound(const struct spawn_start *start, const int fds[SPAWN_FDS])
 {
     struct stat st;
     if (start->magic != SPAWN_MAGIC || start->size != sizeof *start)
@@ -102,7 +102,7 @@ static bool serve_one(struct spawner *s)
     int fds[SPAWN_FDS];
     bool end;
     if (receive(&s->start, fds, &end)) {
-        if (!sound(&s->start, fds)) {
+        if (!spawn_sound(&s->start, fds)) {
             refuse(fds[SPAWN_CHANNEL], KOS_E_INVALID, "the spawner does not understand the request");
         } else if (s->count == KEEPERS_MAX) {
             refuse(fds[SPAWN_CHANNEL], KOS_E_BUSY, "1024 processes of agents and plugins run already");

@@ -45,6 +45,10 @@ uint64_t tree_memory(const struct tree *tree, uint64_t enough);
 /* Of one process: resident memory, CPU time; 0 when it is gone. */
 void tree_usage(pid_t pid, uint64_t *ret_memory, uint64_t *ret_cpu_ms);
 
+/* ---- spawner.c ---- */
+/* Whether a request can be used: who sends it may have been taken over. -1: no descriptor. */
+bool spawn_sound(const struct spawn_start *start, const int fds[SPAWN_FDS]);
+
 /* ---- keeper.c ---- */
 /* The process that keeps one command. */
 _Noreturn void keeper_run(struct confinement *confinement, const struct spawn_start *start, int channel,

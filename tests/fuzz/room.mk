@@ -5,7 +5,7 @@
 FUZZ_TARGETS = tests/fuzz/address tests/fuzz/codec tests/fuzz/json tests/fuzz/cbor tests/fuzz/message \
   tests/fuzz/statement tests/fuzz/log tests/fuzz/session tests/fuzz/frame tests/fuzz/lora_kiss tests/fuzz/http \
   tests/fuzz/lora tests/fuzz/cell tests/fuzz/remote tests/fuzz/config tests/fuzz/policy tests/fuzz/control \
-  tests/fuzz/stdio tests/fuzz/mesh_session tests/fuzz/mesh_link
+  tests/fuzz/stdio tests/fuzz/mesh_session tests/fuzz/mesh_link tests/fuzz/journal tests/fuzz/spawn
 FUZZ_FLAGS = $(libkos_la_CPPFLAGS) $(OPENSSL_CFLAGS) -I$(srcdir)/tests/fuzz/shim -I$(srcdir)/tests -DKOS_TEST_SRCDIR='"$(abs_srcdir)"'
 FUZZ_LIBS = libkos.la $(JANSSON_LIBS) $(SODIUM_LIBS) -lm
 FUZZ_COMMON = tests/fuzz/replay.c tests/fuzz/fuzz.h tests/fuzz/shim/check.h
@@ -99,6 +99,14 @@ tests_fuzz_mesh_link_SOURCES = tests/fuzz/mesh_link.c runtime/mesh/mesh_testing.
 tests_fuzz_mesh_link_CPPFLAGS = $(FUZZ_FLAGS)
 tests_fuzz_mesh_link_LDADD = $(FUZZ_LIBS)
 tests_fuzz_mesh_link_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_journal_SOURCES = tests/fuzz/journal.c $(FUZZ_COMMON)
+tests_fuzz_journal_CPPFLAGS = $(FUZZ_FLAGS)
+tests_fuzz_journal_LDADD = $(FUZZ_LIBS)
+tests_fuzz_journal_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_spawn_SOURCES = tests/fuzz/spawn.c $(FUZZ_COMMON)
+tests_fuzz_spawn_CPPFLAGS = $(FUZZ_FLAGS)
+tests_fuzz_spawn_LDADD = $(FUZZ_LIBS)
+tests_fuzz_spawn_LDFLAGS = $(FUZZ_LINK)
 
 MINUTES = 1
 fuzz:

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from kit import BUILD, DEADLINE, check, equal, free_port, has, run
+from kit import BUILD, DEADLINE, check, equal, free_port, has, many, run
 
 OPEN = 'messages = { allow = [ "PING", "PONG" ]; };\ntrust = { PING = 5; PONG = 5; };\n'
 
@@ -339,7 +339,7 @@ def fall(case, name, times):
     _, laptop, sink = cells(case)
     before = listed(laptop)
     equal({p["hosting"] for p in before.values()}, {"cell"}, "hosting")
-    clients = Clients(laptop, 40)
+    clients = Clients(laptop, many(40, 10))
     for i in range(times):
         case.until(lambda wanted=20 * (i + 1): len(clients.taken) >= wanted, "hooks are taken")
         os.kill(listed(laptop)[name]["pid"], signal.SIGKILL)
@@ -359,11 +359,11 @@ def fall(case, name, times):
 
 
 def test_the_http_cell_falls(case):
-    fall(case, "http", 3)
+    fall(case, "http", many(3, 1))
 
 
 def test_the_cell_of_the_bridge_falls(case):
-    fall(case, "web", 3)
+    fall(case, "web", many(3, 1))
 
 
 def test_the_http_cell_is_reloaded(case):

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 
-from kit import BUILD, SRC, Failed, check, equal, has, program, run
+from kit import BUILD, SRC, Failed, check, equal, has, many, program, run
 
 KINDS = {"handler": "kos.handler/1", "transport": "kos.transport/1", "discovery": "kos.discovery/1", "bridge": "kos.bridge/1",
          "vector": "kos.vector/1"}
@@ -88,7 +88,9 @@ def test_each_kind_in_c_and_cxx(case):
 
     # kos-conform waits more than it works.
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(one, kind, language) for kind in KINDS for language in ("", "--c++")]:
+        each = [(kind, language) for kind in KINDS for language in ("", "--c++")]
+        each = many(each, [(kind, language) for n, (kind, language) in enumerate(each) if n % 4 in (0, 3) or kind == "handler"])
+        for done in [pool.submit(one, kind, language) for kind, language in each]:
             done.result()
     where = os.path.join(case.dir, "destination")
     sdk.make("my_handler", "install", "DESTDIR=" + where)

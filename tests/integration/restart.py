@@ -8,10 +8,10 @@ import subprocess
 import threading
 import time
 
-from kit import check, equal, has, run
+from kit import check, equal, has, many, run
 
 SEED = int(os.environ.get("KOS_TEST_SEED", time.time_ns() % 1000000))
-KILLS = 30
+KILLS = many(30, 8)
 ASKERS = 3
 
 # Numbers its lines, and stops after the first hundred until its directory has a file "go".
