@@ -96,8 +96,11 @@ static void say_speed(const struct sim_result *result, double took)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("%.2f s: %.0f events/s, %.0f turns/s, %.0f messages/s, %.0f KiB a node, %.1f virtual seconds\n", took,
-           (double)result->events / took, (double)result->turns / took, (double)result->effects / took,
+    double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    printf("%.2f s, of the processor %.2f s, in which: %.0f events/s, %.0f turns/s, %.0f messages/s, %.0f KiB a node, "
+           "%.1f virtual seconds\n", took, cpu,
+           (double)result->events / cpu, (double)result->turns / cpu, (double)result->effects / cpu,
            (double)usage.ru_maxrss / result->nodes, (double)result->at_ns / 1e9);
 }
 
