@@ -5,19 +5,24 @@
  *
  *   baseline crypto SECONDS                     an Ed25519 signature and a verification of libsodium
  *   baseline tcp SECONDS BYTES                  a round trip between two processes over a bare TCP connection
+ *   baseline tls BYTES                          so many bytes through TLS 1.3 (AES-256-GCM) from one process to another
  *   baseline log FILE                           records appended to a preallocated file, one fdatasync a group: a line
  *                                               of stdin, SECONDS BYTES GROUP, for each turn
  */
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -155,6 +160,71 @@ static void log_serve(const char *path)
     close(fd);
 }
 
+/* ---- a stream ---- */
+
+enum { TLS_PIECE = 16384, TLS_DAY = 86400 };
+
+static double cpu_of(int who)
+{
+    struct rusage use;
+    getrusage(who, &use);
+    return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) + (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+}
+
+static SSL *tls_over(int fd, bool server)
+{
+    SSL_CTX *context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+    need(context && SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384"), "TLS");
+    if (server) {
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        X509 *certificate = X509_new();
+        need(key && certificate && X509_gmtime_adj(X509_getm_notBefore(certificate), 0) &&
+                 X509_gmtime_adj(X509_getm_notAfter(certificate), TLS_DAY) && X509_set_pubkey(certificate, key) &&
+                 X509_sign(certificate, key, EVP_sha256()) && SSL_CTX_use_certificate(context, certificate) &&
+                 SSL_CTX_use_PrivateKey(context, key),
+             "certificate");
+    }
+    SSL *tls = SSL_new(context);
+    need(tls && SSL_set_fd(tls, fd) && (server ? SSL_accept(tls) : SSL_connect(tls)) == 1, "TLS handshake");
+    return tls;
+}
+
+static void tls(uint64_t bytes)
+{
+    static uint8_t piece[TLS_PIECE];
+    int pair[2];
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    need(listener >= 0 && bind(listener, (struct sockaddr *)&address, len) == 0 && listen(listener, 1) == 0 &&
+             getsockname(listener, (struct sockaddr *)&address, &len) == 0,
+         "listen");
+    pid_t child = fork();
+    need(child >= 0, "fork");
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        need((pair[1] = accept(listener, NULL, NULL)) >= 0, "accept");
+        SSL *end = tls_over(pair[1], true);
+        uint64_t got = 0;
+        for (int n; (n = SSL_read(end, piece, sizeof piece)) > 0;)
+            got += (uint64_t)n;
+        _exit(got != bytes);
+    }
+    need((pair[0] = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && connect(pair[0], (struct sockaddr *)&address, len) == 0, "connect");
+    SSL *end = tls_over(pair[0], false);
+    uint64_t began = now_ns();
+    for (uint64_t left = bytes; left;) {
+        int n = SSL_write(end, piece, left < sizeof piece ? (int)left : (int)sizeof piece);
+        need(n > 0, "TLS write");
+        left -= (uint64_t)n;
+    }
+    SSL_shutdown(end);
+    shutdown(pair[0], SHUT_WR);
+    int status = 0;
+    need(waitpid(child, &status, 0) == child && status == 0, "the other end");
+    printf("{\"seconds\":%.6f,\"cpu\":%.6f}\n", (double)(now_ns() - began) / 1e9, cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN));
+}
+
 int main(int argc, char **argv)
 {
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 0;
@@ -162,9 +232,11 @@ int main(int argc, char **argv)
         crypto(seconds);
     else if (argc == 4 && strcmp(argv[1], "tcp") == 0)
         tcp(seconds, strtoul(argv[3], NULL, 10));
+    else if (argc == 3 && strcmp(argv[1], "tls") == 0)
+        tls(strtoull(argv[2], NULL, 10));
     else if (argc == 3 && strcmp(argv[1], "log") == 0)
         log_serve(argv[2]);
     else
-        return fprintf(stderr, "usage: baseline crypto SECONDS | tcp SECONDS BYTES | log FILE\n"), 2;
+        return fprintf(stderr, "usage: baseline crypto SECONDS | tcp SECONDS BYTES | tls BYTES | log FILE\n"), 2;
     return 0;
 }

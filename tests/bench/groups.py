@@ -307,7 +307,36 @@ def rules(run):
 
 
 def streams(run):
-    run.report.without("bulk streams of 1 GiB (kos.stream/1) beside small messages", "this kosd gives no plugin kos.stream/1, so there is nothing to measure")
+    """1 GiB by kos.stream/1 beside what a bare TLS connection makes of it, and small messages meanwhile."""
+    o, group = run.options, "streams"
+    size = 2**28 if o.quick else 2**30
+    rate = Figure(f"a stream of {size >> 20} MiB, kos.stream/1", "MiB/s", "higher", group, "every byte checked by the plugin that gets it")
+    cpu = Figure("processor time of a MiB of a stream, both ends", "us", "lower", group)
+    beside = {part: Figure(f"request and reply beside that stream, {part}", "us", "lower", group, "transient, 200 a second, by the same session; without the stream: alone")
+              for part in ("p50", "p99")}
+    pump = os.path.join(os.path.dirname(os.path.abspath(o.load)), "pump.so")
+    policy = ('name = "more";\nplugins = { pump = { module = "%s"; isolate = false; rights = [ "stream" ]; settings = { window = "1M"; }; }; };\n' % pump)
+    receiver, sender = kosd.pair(run.stage(), policy=policy)
+    for _ in range(o.rounds):
+        alone = load.ask(receiver, sender, seconds=1, window=64, rate=200, transient=True)["latency"]
+        before, begun = receiver.cpu() + sender.cpu(), time.monotonic()
+        push = kosd.Control(sender.socket)
+        push.send("org.kos.test.pump.Push", peer=receiver.id, bytes=size)
+        busy = load.ask(receiver, sender, seconds=0.3 if o.quick else 0.6, window=64, rate=200, warm=0, transient=True)["latency"]
+        got = push.read()
+        push.close()
+        took = time.monotonic() - begun
+        if got["error"] != "ok" or got["right"] != size:
+            raise kosd.Failed(f"the stream ended with {got}")
+        rate.add(size / 2**20 / took)
+        cpu.add((receiver.cpu() + sender.cpu() - before) * 1e6 / (size >> 20))
+        bare = run.baseline("tls", size)
+        rate.add(size / 2**20 / bare["seconds"], "bare TLS 1.3")
+        cpu.add(bare["cpu"] * 1e6 / (size >> 20), "bare TLS 1.3")
+        for part, figure in beside.items():
+            figure.add(busy[part + "_ns"] / 1000)
+            figure.add(alone[part + "_ns"] / 1000, "alone")
+    run.report.add(rate, cpu, *beside.values())
 
 
 GROUPS = {"one-way": one_way, "request-and-reply": ask, "durable": durable, "idle-peers": idle_peers, "start": start, "handlers": handlers, "rules": rules,

@@ -34,7 +34,7 @@ tests_bench_load_la_LDFLAGS = $(PLUGIN_LDFLAGS) -rpath $(abs_builddir)/tests/ben
 EXTRA_PROGRAMS += tests/bench/baseline tests/bench/idle tests/bench/peers/nats tests/bench/peers/zmq tests/bench/peers/tox
 tests_bench_baseline_SOURCES = tests/bench/baseline.c tests/bench/latency.h
 tests_bench_baseline_CPPFLAGS = -D_GNU_SOURCE= $(SODIUM_CFLAGS)
-tests_bench_baseline_LDADD = $(SODIUM_LIBS)
+tests_bench_baseline_LDADD = $(SODIUM_LIBS) -lssl -lcrypto
 tests_bench_idle_SOURCES = tests/bench/idle.c
 tests_bench_idle_CPPFLAGS = $(AM_CPPFLAGS) $(SODIUM_CFLAGS) $(JANSSON_CFLAGS)
 tests_bench_idle_LDADD = sdk/klp/libklpall.la $(SODIUM_LIBS)
@@ -69,7 +69,7 @@ bench-profile: bench-stage
 	$(BENCH) profile
 # All of it: QUICK=1 one short round; ONLY='one-way durable': those groups; report.json and report.md in tests/bench.
 # A peer whose library is not there is left out, and the report says so.
-bench: bench-stage tests/bench/filler.la $(BENCH_TOOLS)
+bench: bench-stage tests/bench/filler.la tests/bench/pump.la $(BENCH_TOOLS)
 	-for peer in $(BENCH_PEERS); do $(MAKE) $(AM_MAKEFLAGS) $$peer; done
 	KOS_SRCDIR='$(abs_top_srcdir)' KOS_BUILDDIR='$(abs_top_builddir)' $(BENCH) $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') all
 clean-local: bench-clean
