@@ -320,7 +320,7 @@ def streams(run):
     for _ in range(o.rounds):
         alone = load.ask(receiver, sender, seconds=1, window=64, rate=200, transient=True)["latency"]
         before, begun = receiver.cpu() + sender.cpu(), time.monotonic()
-        push = kosd.Control(sender.socket)
+        push = kosd.Control(os.path.join(sender.dir, "kosd.sock"))
         push.send("org.kos.test.pump.Push", peer=receiver.id, bytes=size)
         busy = load.ask(receiver, sender, seconds=0.3 if o.quick else 0.6, window=64, rate=200, warm=0, transient=True)["latency"]
         got = push.read()
