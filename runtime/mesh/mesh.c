@@ -368,6 +368,7 @@ void kos_mesh_free(struct kos_mesh *mesh)
     free(mesh->sealed);
     free(mesh->asked_lately);
     free(mesh->sending);
+    mesh_loose_free(mesh->spare_chunk);
     free(mesh->opened);
     mesh->freed = true;
     /* Workers may hold secrets of the keys, which go next. Commits come back when the store closes. */

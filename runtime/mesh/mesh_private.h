@@ -736,8 +736,8 @@ struct mesh_sending {
     struct klp_message_maker maker;
 };
 /* Adds a draft to the chunks of a transaction; the bytes of its message. */
-int32_t mesh_loose_draft(struct mesh_loose **list, const struct mesh_sending *sending, const struct kos_draft *draft,
-                         int64_t now, int64_t steady, struct kos_error *ret_error);
+int32_t mesh_loose_draft(struct kos_mesh *mesh, struct mesh_loose **list, const struct mesh_sending *sending,
+                         const struct kos_draft *draft, struct kos_error *ret_error);
 void mesh_loose_free(struct mesh_loose *list);
 /* Takes the list: from now on the peers have it. */
 void mesh_loose_send(struct kos_mesh *mesh, struct mesh_loose **list);
@@ -971,6 +971,7 @@ struct kos_mesh {
     uint32_t at_once;                /* in this turn */
     uint64_t turn_mono;              /* 0: not looked at in this turn */
     int64_t turn_clock;
+    struct mesh_loose *spare_chunk;
     struct mesh_known known;         /* in this turn */
     struct mesh_sending *sending;    /* NULL: nothing transient was sent */
     struct mesh_asked *asked_lately; /* NULL: none was sent */

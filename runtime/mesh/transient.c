@@ -55,6 +55,20 @@ static void chunk_free(struct mesh_loose *chunk)
     free(chunk);
 }
 
+/* A transaction with a message or two is the rule: its chunk serves the next one. */
+static void chunk_keep(struct kos_mesh *mesh, struct mesh_loose *chunk)
+{
+    if (mesh->spare_chunk || chunk->bodies.cap > 4 * CHUNK_ROOM) {
+        chunk_free(chunk);
+        return;
+    }
+    kos_buf_reset(&chunk->bodies);
+    kos_buf_reset(&chunk->digests);
+    chunk->prev = chunk;
+    chunk->next = NULL;
+    mesh->spare_chunk = chunk;
+}
+
 void mesh_loose_free(struct mesh_loose *list)
 {
     struct mesh_loose *chunk, *next;
@@ -62,27 +76,45 @@ void mesh_loose_free(struct mesh_loose *list)
         chunk_free(chunk);
 }
 
-/* The last chunk, if this message can join it; else a new one. */
-static struct mesh_loose *chunk_for(struct mesh_loose **list, const struct klp_id *signer, const struct klp_id *node,
-                                    uint64_t event, uint8_t klass, size_t room)
+static bool same_run(const struct mesh_loose *a, const struct klp_id *node, const struct klp_id *signer, uint64_t event,
+                     uint8_t klass)
+{
+    return klp_id_eq(&a->node, node) && klp_id_eq(&a->signer, signer) && a->event == event && a->klass == klass;
+}
+
+static struct mesh_loose *chunk_new(struct kos_mesh *mesh, size_t room)
 {
     static const uint8_t head[HEAD];
-    struct mesh_loose *chunk = *list ? (*list)->prev : NULL;
-    if (chunk && klp_id_eq(&chunk->node, node) && klp_id_eq(&chunk->signer, signer) && chunk->event == event &&
-        chunk->klass == klass && chunk->count < KLP_BATCH_MAX &&
-        (!chunk->count || chunk->bodies.len + room <= MESH_RUN_BYTES))
-        return chunk;
-    chunk = kos_new(sizeof *chunk);
-    chunk->node = *node;
-    chunk->signer = *signer;
-    chunk->event = event;
-    chunk->klass = klass;
+    struct mesh_loose *chunk = mesh->spare_chunk;
+    mesh->spare_chunk = NULL;
+    if (!chunk) {
+        chunk = kos_new(sizeof *chunk);
+        kos_buf_init(&chunk->digests, KLP_BATCH_MAX * sizeof(struct klp_digest));
+        kos_buf_init(&chunk->bodies, KLP_ITEM_MAX);
+    }
+    chunk->count = 0;
+    chunk->bytes = 0;
     chunk->ends_ms = INT64_MAX;
-    kos_buf_init(&chunk->digests, KLP_BATCH_MAX * sizeof(struct klp_digest));
-    kos_buf_init(&chunk->bodies, KLP_ITEM_MAX);
     if (kos_buf_reserve(&chunk->bodies, HEAD + (room < CHUNK_ROOM / 16 ? CHUNK_ROOM : room)) < 0 ||
         kos_buf_append(&chunk->bodies, kos_bytes(head, sizeof head)) < 0)
         abort();
+    return chunk;
+}
+
+/* The last chunk, if this message can join it; else a new one. */
+static struct mesh_loose *chunk_for(struct kos_mesh *mesh, struct mesh_loose **list, const struct mesh_sending *sending,
+                                    uint8_t klass, size_t room)
+{
+    struct mesh_loose *chunk = *list ? (*list)->prev : NULL;
+    const struct klp_id *node = &sending->target.node;
+    if (chunk && same_run(chunk, node, &sending->signer, sending->maker.event, klass) && chunk->count < KLP_BATCH_MAX &&
+        (!chunk->count || chunk->bodies.len + room <= MESH_RUN_BYTES))
+        return chunk;
+    chunk = chunk_new(mesh, room);
+    chunk->node = *node;
+    chunk->signer = sending->signer;
+    chunk->event = sending->maker.event;
+    chunk->klass = klass;
     DL_APPEND(*list, chunk);
     return chunk;
 }
@@ -98,13 +130,13 @@ static size_t get_length(const uint8_t *at)
     return (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
 }
 
-int32_t mesh_loose_draft(struct mesh_loose **list, const struct mesh_sending *sending, const struct kos_draft *draft,
-                         int64_t now, int64_t steady, struct kos_error *ret_error)
+int32_t mesh_loose_draft(struct kos_mesh *mesh, struct mesh_loose **list, const struct mesh_sending *sending,
+                         const struct kos_draft *draft, struct kos_error *ret_error)
 {
     static const uint8_t none[KOS_ID_BYTES];
     size_t room = draft->payload.len + sending->maker.tail_len + MESH_HEAD_ROOM, len = 0;
-    struct mesh_loose *chunk = chunk_for(list, &sending->signer, &sending->target.node, sending->maker.event,
-                                         (uint8_t)draft->klass, LENGTH + room);
+    struct mesh_loose *chunk = chunk_for(mesh, list, sending, (uint8_t)draft->klass, LENGTH + room);
+    int64_t now = mesh_turn_clock(mesh), ends = (int64_t)mesh_turn_mono(mesh) + draft->expires_in_ms;
     struct kos_buf *bodies = &chunk->bodies;
     struct klp_digest digest;
     struct klp_id id, reply_to;
@@ -124,8 +156,7 @@ int32_t mesh_loose_draft(struct mesh_loose **list, const struct mesh_sending *se
     bodies->len += LENGTH + len;
     chunk->bytes += len;
     chunk->count++;
-    if (steady + draft->expires_in_ms < chunk->ends_ms)
-        chunk->ends_ms = steady + draft->expires_in_ms;
+    chunk->ends_ms = ends < chunk->ends_ms ? ends : chunk->ends_ms;
     return (int32_t)len; /* at most KLP_MESSAGE_MAX */
 }
 
@@ -146,6 +177,28 @@ static void account(struct mesh_peer *peer, uint32_t count, uint64_t bytes, bool
     }
 }
 
+/* A run arrives as a whole: on a slow link a long one would keep the first of its messages from arriving. */
+static size_t run_bytes(const struct mesh_session *session)
+{
+    return session && session->link->slow ? 4 * (size_t)session->link->mtu : MESH_RUN_BYTES;
+}
+
+/* What `more` has goes to the end of the last of `list`, if both together make one run. */
+static bool join(struct mesh_loose *list, const struct mesh_loose *more, uint32_t most, size_t most_bytes)
+{
+    struct mesh_loose *last = list ? list->prev : NULL;
+    if (!last || !same_run(last, &more->node, &more->signer, more->event, more->klass) ||
+        last->count + more->count > most || last->bodies.len + more->bodies.len > most_bytes)
+        return false;
+    if (kos_buf_append(&last->bodies, kos_bytes(more->bodies.data + HEAD, more->bodies.len - HEAD)) < 0 ||
+        kos_buf_append(&last->digests, kos_buf_bytes(&more->digests)) < 0)
+        abort(); /* both are bounded above */
+    last->count += more->count;
+    last->bytes += more->bytes;
+    last->ends_ms = more->ends_ms < last->ends_ms ? more->ends_ms : last->ends_ms;
+    return true;
+}
+
 void mesh_loose_send(struct kos_mesh *mesh, struct mesh_loose **list)
 {
     struct mesh_loose *chunk, *next;
@@ -157,7 +210,10 @@ void mesh_loose_send(struct kos_mesh *mesh, struct mesh_loose **list)
             continue;
         }
         account(peer, chunk->count, chunk->bytes, true);
-        DL_APPEND(peer->loose[chunk->klass], chunk);
+        if (join(peer->loose[chunk->klass], chunk, KLP_BATCH_MAX, run_bytes(mesh_peer_session(peer))))
+            chunk_keep(mesh, chunk);
+        else
+            DL_APPEND(peer->loose[chunk->klass], chunk);
         mesh_peer_touch(peer);
     }
 }
@@ -319,29 +375,25 @@ static void signed_run(struct kos_work *work)
     free(run);
 }
 
-/* Joins what waits behind the first chunk to it, as far as one run goes. */
+/* The chunks that make the next run, as one. */
 static struct mesh_loose *gather(struct mesh_peer *peer, uint8_t klass, uint32_t most, size_t most_bytes)
 {
     struct mesh_loose *first = peer->loose[klass], *next;
-    DL_DELETE(peer->loose[klass], first);
-    drop_expired(peer, first);
     size_t all = first->bodies.len;
+    DL_DELETE(peer->loose[klass], first);
     for (next = peer->loose[klass]; next && all + next->bodies.len <= most_bytes; next = next->next)
         all += next->bodies.len;
-    if (kos_buf_reserve(&first->bodies, all - first->bodies.len) < 0)
+    if (all > first->bodies.len && kos_buf_reserve(&first->bodies, all - first->bodies.len) < 0)
         abort(); /* within KLP_ITEM_MAX */
-    while ((next = peer->loose[klass]) != NULL && klp_id_eq(&next->signer, &first->signer) &&
-           next->event == first->event && first->count + next->count <= most &&
-           first->bodies.len + next->bodies.len <= most_bytes) {
-        struct kos_bytes more = kos_bytes(next->bodies.data + HEAD, next->bodies.len - HEAD);
-        if (kos_buf_append(&first->bodies, more) < 0 || kos_buf_append(&first->digests, kos_buf_bytes(&next->digests)) < 0)
-            abort(); /* both are bounded above */
-        first->count += next->count;
-        first->bytes += next->bytes;
-        first->ends_ms = next->ends_ms < first->ends_ms ? next->ends_ms : first->ends_ms;
+    drop_expired(peer, first);
+    first->prev = first; /* a list of one */
+    first->next = NULL;
+    while ((next = peer->loose[klass]) != NULL) {
+        drop_expired(peer, next);
+        if (!join(first, next, most, most_bytes))
+            break;
         DL_DELETE(peer->loose[klass], next);
-        chunk_free(next);
-        drop_expired(peer, first);
+        chunk_keep(peer->mesh, next);
     }
     return first;
 }
@@ -380,8 +432,7 @@ void mesh_loose_sign(struct mesh_peer *peer, struct mesh_session *session, uint8
     const struct mesh_loose *head = peer->loose[klass];
     struct kos_identity *identity = kos_keys_find(kos_trust_keys(mesh->trust), &head->signer);
     bool own = klp_id_eq(&head->signer, &mesh->self);
-    size_t most_bytes = session && session->link->slow ? 4 * (size_t)session->link->mtu : MESH_RUN_BYTES;
-    struct mesh_loose *chunk = gather(peer, klass, own ? KLP_BATCH_MAX : AGENT_RUN_MAX, most_bytes);
+    struct mesh_loose *chunk = gather(peer, klass, own ? KLP_BATCH_MAX : AGENT_RUN_MAX, run_bytes(session));
     bool current = identity && kos_identity_secret(identity) && kos_identity_event(identity) == chunk->event;
     if (!chunk->count || !current) {
         account(peer, chunk->count, chunk->bytes, false);

@@ -369,8 +369,7 @@ static int32_t send_transient(struct kos_mesh_tx *tx, const struct kos_draft *dr
     }
     if ((rc = make_room(tx, node, draft->payload.len, sending->per_target)) < 0)
         return rc;
-    rc = mesh_loose_draft(&tx->loose, sending, draft, mesh_turn_clock(mesh), (int64_t)mesh_turn_mono(mesh),
-                          &tx->error);
+    rc = mesh_loose_draft(mesh, &tx->loose, sending, draft, &tx->error);
     if (rc < 0) {
         check_payload(draft, &tx->error);
         return rc;
