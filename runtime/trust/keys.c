@@ -31,6 +31,8 @@ int32_t kos_key_secrets_new(struct kos_env *env, int32_t alg, struct kos_key_sec
     int32_t rc = klp_secret_generate(alg, kos_env_random(env), &secrets->current);
     if (rc == KOS_OK)
         rc = klp_secret_generate(alg, kos_env_random(env), &secrets->next);
+    if (rc == KOS_OK)
+        rc = klp_secret_expand(&secrets->current);
     kos_random(env, secrets->noise, sizeof secrets->noise);
     if (rc < 0) {
         kos_secret_free(secrets);
@@ -152,12 +154,12 @@ int32_t kos_keys_log_read(struct kos_env *env, const char *path, int32_t kind, s
     return KOS_OK;
 }
 
-bool kos_keys_match(const struct klp_log *log, const struct kos_key_secrets *secrets)
+bool kos_keys_match(const struct klp_log *log, struct kos_key_secrets *secrets)
 {
     struct klp_public current, next;
     struct klp_digest digest, committed;
     uint64_t seq = kos_keys_in_force(log, &committed);
-    if (klp_secret_public(&secrets->current, &current) < 0 || klp_secret_public(&secrets->next, &next) < 0)
+    if (klp_secret_expand(&secrets->current) < 0 || klp_secret_public(&secrets->current, &current) < 0 || klp_secret_public(&secrets->next, &next) < 0)
         return false;
     klp_public_digest(&next, &digest);
     return memcmp(&current, &klp_log_event(log, seq)->key, sizeof current) == 0 &&

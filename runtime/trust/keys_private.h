@@ -45,8 +45,8 @@ int32_t kos_keys_log_write(struct kos_env *env, const char *path, const struct k
 /* Verified, of this kind, alone in its file. */
 int32_t kos_keys_log_read(struct kos_env *env, const char *path, int32_t kind, struct klp_log **ret_log,
                           struct kos_error *ret_error);
-/* Whether the secrets are those the log speaks of now. */
-bool kos_keys_match(const struct klp_log *log, const struct kos_key_secrets *secrets);
+/* Whether the secrets are those the log speaks of now; the current one is ready for many signatures after this. */
+bool kos_keys_match(const struct klp_log *log, struct kos_key_secrets *secrets);
 
 /* keys_agents.c: all below agents/, finishing what a crash left half done. */
 int32_t kos_keys_agents_load(struct kos_keys *keys, struct kos_bytes passphrase, struct kos_error *ret_error);

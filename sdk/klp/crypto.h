@@ -36,6 +36,8 @@ struct klp_public {
 struct klp_secret {
     int32_t alg;
     uint8_t b[32];
+    uint8_t public_key[32];     /* Ed25519, when `expanded`: what a signature takes beside the seed */
+    bool expanded;
 };
 
 /* Fills `out` with `len` random bytes fit for keys. `self` is handed through. */
@@ -76,6 +78,8 @@ int32_t klp_x25519(const uint8_t secret[32], const uint8_t public_key[32], uint8
 
 int32_t klp_secret_generate(int32_t alg, struct klp_random random, struct klp_secret *ret_secret);
 int32_t klp_secret_public(const struct klp_secret *secret, struct klp_public *ret_public);
+/* Works out beforehand what each signature would else work out anew, which is half of one (Ed25519; else nothing). */
+int32_t klp_secret_expand(struct klp_secret *secret);
 /* Checks that a public key may be an identity: right length, on the curve, canonical encoding, of prime
  * order (so neither of small order nor mixed with it). KOS_E_KEY. Every parser of keys in libklp has
  * called it before you see the key. */

@@ -147,6 +147,21 @@ START_TEST(sign)
 END_TEST
 
 /* What a signature covers, spelled out. */
+START_TEST(expanded)
+{
+    for (int32_t alg = KLP_ALG_ED25519; alg <= KLP_ALG_P256; alg++) {
+        struct klp_secret secret = { .alg = alg, .b = { 1, 2, 3 } }, before = secret;
+        uint8_t one[KLP_SIGNATURE_LEN], two[KLP_SIGNATURE_LEN];
+        ck_assert_int_eq(klp_sign(&secret, "t/1", s("body"), one), 0);
+        ck_assert_int_eq(klp_secret_expand(&secret), 0);
+        ck_assert(secret.expanded == (alg == KLP_ALG_ED25519));
+        ck_assert_mem_eq(secret.b, before.b, sizeof before.b);
+        ck_assert_int_eq(klp_sign(&secret, "t/1", s("body"), two), 0);
+        ck_assert_mem_eq(one, two, sizeof one);
+    }
+}
+END_TEST
+
 START_TEST(signed_bytes)
 {
     struct klp_secret secret = { .alg = KLP_ALG_ED25519, .b = { 7 } };
@@ -259,5 +274,5 @@ START_TEST(multikey_refused)
 }
 END_TEST
 
-TESTS("klp/crypto", sha256, hkdf_bounds, aead, x25519, sign, signed_bytes, p256_rfc6979, p256_bad_keys,
+TESTS("klp/crypto", sha256, hkdf_bounds, aead, x25519, sign, expanded, signed_bytes, p256_rfc6979, p256_bad_keys,
       ed25519_bad_keys, multikey_refused)

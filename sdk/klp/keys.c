@@ -325,6 +325,19 @@ int32_t klp_x25519_parse(struct kos_bytes text, uint8_t ret_key[32])
     return 0;
 }
 
+int32_t klp_secret_expand(struct klp_secret *secret)
+{
+    struct klp_public key;
+    if (secret->alg != KLP_ALG_ED25519)
+        return 0;
+    int32_t err = klp_secret_public(secret, &key);
+    if (err < 0)
+        return err;
+    memcpy(secret->public_key, key.b, sizeof secret->public_key);
+    secret->expanded = true;
+    return 0;
+}
+
 int32_t klp_sign_raw(const struct klp_secret *secret, struct kos_bytes data, uint8_t ret_signature[KLP_SIGNATURE_LEN])
 {
     if (secret->alg == KLP_ALG_P256)
@@ -332,7 +345,13 @@ int32_t klp_sign_raw(const struct klp_secret *secret, struct kos_bytes data, uin
     if (secret->alg != KLP_ALG_ED25519)
         return KOS_E_KEY;
     uint8_t expanded[crypto_sign_SECRETKEYBYTES], public_key[crypto_sign_PUBLICKEYBYTES];
-    crypto_sign_seed_keypair(public_key, expanded, secret->b);
+    if (secret->expanded) {
+        /* libsodium's secret key is the seed and the public key behind it. */
+        memcpy(expanded, secret->b, sizeof secret->b);
+        memcpy(expanded + sizeof secret->b, secret->public_key, sizeof secret->public_key);
+    } else {
+        crypto_sign_seed_keypair(public_key, expanded, secret->b);
+    }
     crypto_sign_detached(ret_signature, NULL, data.data, data.len, expanded);
     klp_wipe(expanded, sizeof expanded);
     return 0;
