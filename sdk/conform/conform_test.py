@@ -131,7 +131,7 @@ MUTANTS = [
 ]
 # What is to be seen within its process only: memory, descriptors, threads, what init was given. A cell that is silent, or
 # sends what no cell would, is cut off for that.
-HERE = {"newer", "signal", "umask", "cwd", "leak", "fd", "watch", "thread-left", "early", "hang", "addresses"}
+HERE = {"newer", "signal", "umask", "cwd", "leak", "fd", "watch", "thread-left", "early", "hang", "addresses", "borrow"}
 # What only a cell sees.
 CELLS = [
     ("plugin", "socket", "plugin.right", "handler/garbage"),

@@ -182,9 +182,13 @@ int32_t klp_aead_open(struct klp_aead *aead, const uint8_t nonce[12], struct kos
     return 0;
 }
 
+/* The library leaves its clamped copy of the secret on the stack. */
+enum { STACK_USED = 4096 };
+
 void klp_x25519_public(const uint8_t secret[32], uint8_t ret_public[32])
 {
     crypto_scalarmult_curve25519_base(ret_public, secret);
+    sodium_stackzero(STACK_USED);
 }
 
 int32_t klp_x25519(const uint8_t secret[32], const uint8_t public_key[32], uint8_t ret_shared[32])
@@ -195,5 +199,6 @@ int32_t klp_x25519(const uint8_t secret[32], const uint8_t public_key[32], uint8
     if (!failed)
         memcpy(ret_shared, shared, sizeof shared);
     klp_wipe(shared, sizeof shared);
+    sodium_stackzero(STACK_USED);
     return failed ? KOS_E_KEY : 0;
 }

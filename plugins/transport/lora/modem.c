@@ -160,7 +160,7 @@ static bool flush(struct lora *lora)
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             break;
         if (n <= 0) {
-            fail(lora, KOS_E_IO, "the modem at %s is gone: writing failed: %s", lora->device, strerror(errno));
+            fail(lora, KOS_E_CLOSED, "the modem at %s is gone: writing failed: %s", lora->device, strerror(errno));
             return false;
         }
         at += (size_t)n;
