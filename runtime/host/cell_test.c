@@ -9,6 +9,7 @@
 #include "driver/remote.h"
 #include "driver/up.h"
 #include "host/cell.h"
+#include "host/services.h"
 #include "host/testing/fakes.h"
 
 /* ---- the launcher ---- */
@@ -290,4 +291,15 @@ START_TEST(test_endpoints_and_dials_wait)
 }
 END_TEST
 
-TESTS("host/cell", test_hostile_cells, test_silence, test_it_does_not_begin, test_endpoints_and_dials_wait)
+/* A cell's frame goes to its member unasked, whatever the plugin's rights: one that is not there would end kosd. */
+START_TEST(test_services_are_whole)
+{
+    const void *members[sizeof kos_hosted_services / sizeof(void *)];
+    memcpy(members, &kos_hosted_services, sizeof members);
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        ck_assert_msg(members[i] != NULL, "member %zu of kos_services_ops", i);
+}
+END_TEST
+
+TESTS("host/cell", test_services_are_whole, test_hostile_cells, test_silence, test_it_does_not_begin,
+      test_endpoints_and_dials_wait)

@@ -251,6 +251,32 @@ static void u_http_response(UP, uint64_t op, int32_t status, const struct kos_ht
     DONE();
 }
 
+static void u_stream_open(UP, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char *name)
+{
+    (void)stream;
+    fuzz_touch(peer, KOS_ID_BYTES);
+    u_text(s, name);
+}
+static void u_stream_abort(UP, uint64_t stream, int32_t status, const char *text)
+{
+    (void)stream;
+    (void)status;
+    u_text(s, text);
+}
+/* These two answer at once, so no frame asks for them. */
+static const struct kos_agent_info *u_agent_by_id(UP, const uint8_t id[KOS_ID_BYTES])
+{
+    (void)s;
+    (void)id;
+    return NULL;
+}
+static const struct kos_agent_info *u_agent_by_name(UP, const char *name)
+{
+    (void)s;
+    (void)name;
+    return NULL;
+}
+
 static const struct kos_services_ops up_ops = {
     .gives = u_gives,
     .broke = u_text,
@@ -283,6 +309,8 @@ static const struct kos_services_ops up_ops = {
     .inject = u_inject,
     .reply = u_reply,
     .event = u_event,
+    .agent_by_id = u_agent_by_id,
+    .agent_by_name = u_agent_by_name,
     .run = u_run,
     .run_credit = u_two,
     .run_cancel = u_id,
@@ -292,6 +320,20 @@ static const struct kos_services_ops up_ops = {
     .http_cancel = u_id,
     .http_request = u_http_request,
     .http_response = u_http_response,
+    .stream_open = u_stream_open,
+    .stream_send = u_id_bytes,
+    .stream_credit = u_two,
+    .stream_close = u_id,
+    .stream_abort = u_stream_abort,
 };
+
+/* A member that was added to the services and not here. */
+static void up_ops_whole(void)
+{
+    const void *members[sizeof up_ops / sizeof(void *)];
+    memcpy(members, &up_ops, sizeof members);
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        FUZZ_CHECK(members[i]);
+}
 
 #endif

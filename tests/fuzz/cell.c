@@ -217,6 +217,23 @@ static void d_fetch(SELF, uint64_t op, const struct kos_http_message *m, uint64_
     u_http_fetch(s, m, max, timeout, op);
 }
 
+static void d_stream_up(SELF, uint64_t stream, const uint8_t peer[KOS_ID_BYTES], const char *name)
+{
+    fuzz_touch(peer, KOS_ID_BYTES);
+    d_id_text(s, stream, name);
+}
+static void d_stream_received(SELF, uint64_t stream, struct kos_bytes bytes)
+{
+    (void)stream;
+    bytes_ok(bytes);
+    DONE();
+}
+static void d_stream_down(SELF, uint64_t stream, int32_t status, const char *text)
+{
+    (void)status;
+    d_id_text(s, stream, text);
+}
+
 static void tables_of(struct kos_tables *t)
 {
     memset(t, 0, sizeof *t);
@@ -250,6 +267,11 @@ static void tables_of(struct kos_tables *t)
     t->http_service = (struct kos_http_service){
         .serve = d_serve, .unserve = d_unserve, .respond = d_http_request, .fetch = d_fetch, .cancel = d_id
     };
+    t->stream = (struct kos_stream_user){ .up = d_stream_up,
+                                          .received = d_stream_received,
+                                          .credit = d_two,
+                                          .ended = d_id,
+                                          .down = d_stream_down };
 }
 
 /* ---- frames ---- */
@@ -266,6 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (body)
         memcpy(frame->body, in.at, body);
     calls = 0;
+    up_ops_whole();
     int32_t result;
     if (way & 1) {
         struct kos_services services = { &up_ops };
@@ -290,11 +313,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static struct seeding {
     fuzz_put *put;
     void *arg;
+    bool kinds[KOS_UP_KINDS]; /* that there is a seed of */
 } seeding;
 
 static void push(struct kos_frame *frame, uint8_t way)
 {
     static struct fuzz_out out;
+    FUZZ_CHECK(frame->head.kind < KOS_UP_KINDS);
+    seeding.kinds[frame->head.kind] = true;
     out.len = 0;
     fuzz_add_u8(&out, way);
     fuzz_add_u16(&out, frame->head.kind);
@@ -340,21 +366,28 @@ static void seed_up(struct kos_services *s, const struct kos_services_ops *o)
     struct kos_run run = { .size = sizeof run, .task = "t", .source = "klp://node.a", .inputs = kos_bytes_str("[]") };
     o->broke(s, "did not");
     o->quiet(s);
+    o->finished(s);
     o->log(s, 4, "text");
     o->complete(s, 1, 0, some);
     o->open(s, "tcp://a:1", 2);
+    o->open_cancel(s, 2);
     o->state_get(s, some, 3);
     o->state_scan(s, some, some, 5, 4);
+    o->secret_get(s, "name", 5);
     o->secret_put(s, "name", some, 5);
     o->sign(s, "node", some, 6);
     o->tx_begin(s, 1);
     o->tx_put(s, 1, some, some);
+    o->tx_delete(s, 1, some);
     o->tx_send(s, 1, &draft);
     o->tx_verdict(s, 1, 2, KOS_REJECT, KOS_E_BUSY, "later", 100);
     o->tx_commit(s, 1, 9);
+    o->tx_abort(s, 1);
     o->endpoint_up(s, 2, "tcp://a:1");
+    o->endpoint_down(s, 2, KOS_E_CLOSED, "gone");
     o->link_up(s, 3, 2, &info);
     o->link_received(s, 3, some);
+    o->link_credit(s, 3, 100);
     o->link_down(s, 3, KOS_E_CLOSED, "gone");
     o->found(s, 0, id, some, two_texts, 1000);
     o->lost(s, id);
@@ -362,11 +395,19 @@ static void seed_up(struct kos_services *s, const struct kos_services_ops *o)
     o->reply(s, 5, 0, kos_bytes_str("{}"), "", 0);
     o->event(s, "word", kos_bytes_str("{}"));
     o->run(s, 6, &run);
+    o->run_credit(s, 6, 100);
+    o->run_cancel(s, 6);
     o->http_serve(s, "/a", 100, 7);
     o->http_respond(s, 8, &page);
     o->http_fetch(s, &page, 100, 1000, 9);
+    o->http_cancel(s, 9);
     o->http_request(s, 9, "/a", &page);
     o->http_response(s, 9, 0, &page, "");
+    o->stream_open(s, 10, id, "NAME");
+    o->stream_send(s, 10, some);
+    o->stream_credit(s, 10, 100);
+    o->stream_close(s, 10);
+    o->stream_abort(s, 10, KOS_E_CLOSED, "gone");
 }
 
 static void seed_down(struct kos_backend *b, const struct kos_backend_ops *o)
@@ -388,20 +429,27 @@ static void seed_down(struct kos_backend *b, const struct kos_backend_ops *o)
     const struct kos_item *items[] = { &item, &item };
     struct kos_query query = { .size = sizeof query, .k = 3, .vector = vector };
     o->completed(b, 1, 0, some, false);
+    o->opened(b, 1, KOS_E_DENIED, -1, "not allowed");
     o->listen(b, 2, "tcp://a:1");
+    o->endpoint_close(b, 2);
+    o->dial(b, 4, "tcp://a:1");
     o->send(b, 4, &some, 1);
     o->link_credit(b, 4, 100);
     o->link_close(b, 4, true);
     o->handle(b, 5, &m);
     o->outcome(b, 6, &outcome);
     o->call(b, 7, "Method", kos_bytes_str("{}"), 1);
+    o->hangup(b, 7);
     o->output(b, 8, 1, some);
     o->ended(b, 8, 0, kos_bytes_str("{}"), "", 0, digest);
     o->announce(b, 9, some, two_texts);
+    o->withdraw(b, 9);
     o->find(b, 10, &find);
+    o->find_cancel(b, 10);
     o->deliver(b, 11, &m, "there");
     o->resume(b, "nats:A", some);
     o->vector_open(b, 12, 1, "c", &space);
+    o->vector_close(b, 12, 1);
     o->vector_upsert(b, 13, 1, items, 2, 3);
     o->vector_get(b, 14, 1, some);
     o->vector_remove(b, 15, 1, some, 3);
@@ -410,11 +458,19 @@ static void seed_down(struct kos_backend *b, const struct kos_backend_ops *o)
     o->vector_fingerprint(b, 18, 1, digest, digest);
     o->vector_snapshot(b, 19, 1, "/dir");
     o->vector_stats(b, 20, 1);
+    o->vector_drop(b, 20, 1);
     o->http_request(b, 21, &page);
     o->http_response(b, 22, 0, &page, "");
     o->http_serve(b, 23, "/a", 100);
     o->http_unserve(b, "/a");
+    o->http_respond(b, 21, &page);
     o->http_fetch(b, 24, &page, 100, 1000);
+    o->http_cancel(b, 24);
+    o->stream_up(b, 26, digest, "NAME");
+    o->stream_received(b, 26, some);
+    o->stream_credit(b, 26, 100);
+    o->stream_ended(b, 26);
+    o->stream_down(b, 26, KOS_E_CLOSED, "gone");
 }
 
 void fuzz_seeds(fuzz_put *put, void *arg)
@@ -423,9 +479,16 @@ void fuzz_seeds(fuzz_put *put, void *arg)
     struct kos_backend_ops backend_ops = { 0 };
     struct kos_up up = { .services = { &services_ops }, .push = push_up };
     struct kos_down down = { .backend = { &backend_ops }, .push = push_down };
-    seeding = (struct seeding){ put, arg };
+    seeding = (struct seeding){ .put = put, .arg = arg };
     kos_up_ops(&services_ops);
     kos_down_ops(&backend_ops);
     seed_up(&up.services, &services_ops);
+    push_down(&down, kos_frame_new(KOS_DOWN_START, 0, 0));
+    push_down(&down, kos_frame_new(KOS_DOWN_STOP, 0, 0));
     seed_down(&down.backend, &backend_ops);
+    /* So a kind that is added is called here too: what it calls must be in the tables above, and in asked.h. */
+    for (unsigned kind = KOS_DOWN_START; kind < KOS_DOWN_KINDS; kind++)
+        FUZZ_CHECK(seeding.kinds[kind]);
+    for (unsigned kind = KOS_UP_BROKE; kind < KOS_UP_KINDS; kind++)
+        FUZZ_CHECK(seeding.kinds[kind]);
 }

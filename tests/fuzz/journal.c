@@ -64,6 +64,8 @@ static void write_records(struct world *w, struct fuzz_input *in)
         else
             count--;
     }
+    if (w->applied > w->written)
+        w->applied = w->written; /* only what was written is ever applied */
     journal_fini(&journal);
 }
 
@@ -175,4 +177,5 @@ void fuzz_seeds(fuzz_put *put, void *arg)
             put(arg, kos_bytes(seed, 52));
         }
     }
+    put(arg, kos_bytes_str("\x0c\x04\x0c")); /* no write succeeds */
 }

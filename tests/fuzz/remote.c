@@ -160,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int pair[2];
     world = &w;
     calls = 0;
+    up_ops_whole();
     fuzz_watch_begin(&w.watching);
     w.ops.quiet = on_quiet;
     w.ops.finished = on_finished;
