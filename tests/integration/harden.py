@@ -12,13 +12,12 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from kit import BUILD, SRC, Control, Skipped, check, equal, has, program, run  # noqa: E402
+from kit import BUILD, SRC, Control, Skipped, check, equal, has, program, run, sanitized  # noqa: E402
 
 NOBODY = pwd.getpwnam("nobody")
 EXPOSURE = 1.7
 LOW_PORTS = 1 << 10  # CAP_NET_BIND_SERVICE
-with open(program("kosd") if not os.path.exists(os.path.join(BUILD, ".libs", "kosd")) else os.path.join(BUILD, ".libs", "kosd"), "rb") as file:
-    SANITIZED = b"__asan_init" in file.read()
+SANITIZED = sanitized()
 
 
 def status(pid):

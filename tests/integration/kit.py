@@ -56,6 +56,13 @@ def program(name):
     return path
 
 
+def sanitized():
+    """Whether kosd was built with AddressSanitizer: what it takes of memory and of /proc is another's then."""
+    path = os.path.join(BUILD, ".libs", "kosd")
+    with open(path if os.path.exists(path) else program("kosd"), "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

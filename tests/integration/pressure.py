@@ -14,14 +14,14 @@ import sys
 import threading
 import time
 
-from kit import BUILD, Control, check, equal, has, program, run
+from kit import BUILD, Control, check, equal, has, program, run, sanitized
 
 LONG = "--long" in sys.argv
 if LONG:
     sys.argv.remove("--long")
 SECONDS, EVERY_MS, PEERS = (15, 100, 50) if LONG else (1, 250, 50)
 RSS_MAX = 256 << 20  # of kosd, whatever one peer sends; kosd(8), "Back-pressure", says what it is made of
-SANITIZED = "-fsanitize" in open(os.path.join(BUILD, "config.status"), encoding="utf-8").read()
+SANITIZED = sanitized()
 
 PLUGINS = """
 plugins = {
@@ -75,7 +75,10 @@ def memory(process, what="VmRSS"):
 
 def bounded(node, most=RSS_MAX):
     peak = memory(node.process, "VmHWM")
-    check(SANITIZED or peak <= most, f"kosd took {peak >> 20} MiB; it is to stay within {most >> 20}")
+    if SANITIZED:
+        note(f"kosd took {peak >> 20} MiB; the bound of {most >> 20} is not judged: the sanitizer keeps what was freed")
+    else:
+        check(peak <= most, f"kosd took {peak >> 20} MiB; it is to stay within {most >> 20}")
     return peak
 
 

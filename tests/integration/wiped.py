@@ -8,7 +8,7 @@ import json
 import os
 import re
 
-from kit import SRC, Skipped, check, equal, run
+from kit import SRC, Skipped, check, equal, run, sanitized
 
 from attack import Evil
 
@@ -93,11 +93,6 @@ def in_files(node, needles, but=()):
         check(needle not in data, f"{what} is in the log")
 
 
-def sanitized(node):
-    with open(f"/proc/{node.process.pid}/exe", "rb") as file:
-        return b"__asan_init" in file.read()
-
-
 def exercise(case, home):
     """What nodes do: sessions both ways, tasks, an agent with a key of its own."""
     laptop = case.node("laptop.kai").start()
@@ -118,7 +113,7 @@ def test_long_term_keys_are_in_one_locked_place(case):
     home = case.node("home.kai").start()
     exercise(case, home)
     keys = long_term(home)
-    flags = [("dd", "left out of core files"), ("lo", "locked, so never in swap")][:1 if sanitized(home) else 2]  # it makes mlock do nothing
+    flags = [("dd", "left out of core files"), ("lo", "locked, so never in swap")][:1 if sanitized() else 2]  # it makes mlock do nothing
     check(len(keys) >= 6, f"keys of the node and of its agent: {list(keys)}")
     memory = Memory(home.process.pid)
     for name, key in keys.items():
@@ -197,7 +192,7 @@ def test_no_core_file(case):
         with open(f"/proc/{pid}/limits", encoding="ascii") as limits:
             core = next(line for line in limits if line.startswith("Max core file size"))
         equal(core.split()[4:6], ["0", "0"], f"core files of {pid}")
-    if not sanitized(home):  # the leak checker attaches to its own process
+    if not sanitized():  # the leak checker attaches to its own process
         for name in ("mem", "environ", "maps"):
             equal(os.stat(f"/proc/{home.process.pid}/{name}").st_uid, 0, f"/proc/PID/{name} is root's: not dumpable")
 

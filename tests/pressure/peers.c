@@ -183,7 +183,8 @@ static int by_size(const void *a, const void *b)
 
 static void put_times(const char *name, struct times *times)
 {
-    qsort(times->ms, times->count, sizeof *times->ms, by_size);
+    if (times->count)
+        qsort(times->ms, times->count, sizeof *times->ms, by_size);
     double p50 = times->count ? times->ms[times->count / 2] : 0, p99 = times->count ? times->ms[times->count * 99 / 100] : 0;
     double max = times->count ? times->ms[times->count - 1] : 0;
     printf(",\"%s\":{\"count\":%zu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}", name, times->count, p50, p99, max);

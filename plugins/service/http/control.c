@@ -10,9 +10,11 @@ const char http_control_description[] =
     "type Connections (open: int, max: int, accepted: int)\n\n"
     "# waiting: for an answer of a plugin; refused: answered by the server itself\n"
     "type Requests (waiting: int, max: int, served: int, refused: int, timeouts: int)\n\n"
+    "# Bytes of requests that came, of those under way\n"
+    "type Memory (held: int, max: int)\n\n"
     "type Fetches (open: int, max: int, parallel: int, per_host: int, done: int, failed: int)\n\n"
     "method Status() -> (addresses: []string, prefixes: []Prefix, connections: Connections, requests: Requests, "
-    "fetches: Fetches)\n\n"
+    "memory: Memory, fetches: Fetches)\n\n"
     "error Failed (error: string, text: string, retry: bool)\n";
 
 static void fail(struct http *http, uint64_t call, int32_t status, const char *text)

@@ -374,6 +374,9 @@ int http_server_report(const struct http_server *server, json_t *all)
     json_object_set_new(all, "connections",
                         json_pack("{s:i, s:i, s:I}", "open", (int)server->connection_count, "max",
                                   (int)server->conf->connections, "accepted", (json_int_t)server->accepted));
+    json_object_set_new(all, "memory",
+                        json_pack("{s:I, s:I}", "held", (json_int_t)server->held, "max",
+                                  (json_int_t)server->conf->memory_bytes));
     return json_object_set_new(
         all, "requests",
         json_pack("{s:i, s:i, s:I, s:I, s:I}", "waiting", (int)HASH_COUNT(server->exchanges), "max",
