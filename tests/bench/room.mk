@@ -77,7 +77,7 @@ bench-clean:
 	rm -rf tests/bench/stage tests/bench/stage.log tests/bench/report.json tests/bench/report.md tests/bench/plot-*.svg
 CLEANFILES += tests/bench/flame-receiver.svg tests/bench/flame-sender.svg
 TESTS += tests/bench/bench_test.py
-EXTRA_DIST += tests/bench/bench_test.py tests/bench/README.md
+EXTRA_DIST += tests/bench/bench_test.py tests/bench/README.md tests/bench/measured
 if HAVE_CHECK
 check_PROGRAMS += tests/bench/latency_test
 TESTS += tests/bench/latency_test
