@@ -71,7 +71,9 @@ def derived(name, key):
     """What signing and agreeing make of a key on their way, and how it may be written."""
     yield "in hexadecimal", key.hex().encode()[:40]
     if "noise" in name:
-        yield "clamped", bytes([key[0] & 248]) + key[1:31]
+        clamped = bytes([key[0] & 248]) + key[1:31] + bytes([key[31] & 127 | 64])
+        if clamped != key:  # one key in 32 is so by itself
+            yield "clamped", clamped
     else:
         scalar = hashlib.sha512(key).digest()
         yield "as a scalar", scalar[1:31]
