@@ -536,6 +536,7 @@ struct mesh_peer {
     struct mesh_entry *waiting[KLP_CLASSES]; /* ready to be signed and sent, in order */
     bool signing[KLP_CLASSES];               /* a run of this class is on a worker or waits for the disk */
     struct mesh_loose *loose[KLP_CLASSES];   /* transient ones, in order */
+    uint64_t loose_bytes;                    /* of `bytes` */
     struct kos_mesh_tx *crowd;               /* transactions that are through when less of them waits */
     bool signing_loose[KLP_CLASSES];
     struct mesh_peer *air_next;              /* of those whose transient messages wait for airtime */

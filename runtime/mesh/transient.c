@@ -167,12 +167,14 @@ static void account(struct mesh_peer *peer, uint32_t count, uint64_t bytes, bool
     if (more) {
         peer->entries += count;
         peer->bytes += bytes;
+        peer->loose_bytes += bytes;
         peer->mesh->outbox_bytes += bytes;
     } else {
         peer->entries -= count;
         peer->bytes -= bytes;
+        peer->loose_bytes -= bytes;
         peer->mesh->outbox_bytes -= bytes;
-        if (peer->crowd && peer->bytes <= MESH_QUEUE_ROOM / 2)
+        if (peer->crowd && peer->loose_bytes <= MESH_QUEUE_ROOM / 2)
             mesh_tx_crowd(peer, KOS_OK);
     }
 }

@@ -165,6 +165,34 @@ START_TEST(a_slow_handler_slows_its_sender)
 }
 END_TEST
 
+static void is_through(void *arg, int32_t status)
+{
+    *(int32_t *)arg = status;
+}
+
+/* What is durable may wait for days: a commit of transient ones does not wait with it. */
+START_TEST(a_commit_waits_for_transient_ones_only)
+{
+    int32_t through = 1;
+    linked();
+    home->keep_open = true;
+    ck_assert_int_eq(net_send(laptop, home, "OTHER", 900000, KLP_CLASS_BULK, NULL), KOS_OK);
+    net.hold = true;
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(net_send(laptop, home, "OTHER", 900000, KLP_CLASS_BULK, NULL), KOS_OK);
+    struct kos_mesh_tx *tx = kos_mesh_tx_begin(laptop->mesh);
+    struct kos_draft draft = { .size = sizeof draft, .klass = KLP_CLASS_INTERACTIVE, .type = "PING", .target = "", .id = { 1 },
+                               .payload = kos_bytes_str("{}"), .expires_in_ms = 60000, .delivery = KOS_TRANSIENT };
+    memcpy(draft.target_id, home->id.b, sizeof draft.target_id);
+    kos_mesh_tx_send(tx, "tester", &draft);
+    ck_assert_int_eq(kos_mesh_tx_commit(tx, is_through, &through, NULL), KOS_OK);
+    net_run(&net, 1000);
+    ck_assert_uint_gt(laptop->mesh->outbox_bytes, MESH_QUEUE_ROOM);
+    ck_assert_int_eq(through, KOS_OK);
+    net_fini(&net);
+}
+END_TEST
+
 START_TEST(what_expires_is_not_sent)
 {
     linked();
@@ -292,5 +320,6 @@ START_TEST(over_datagrams)
 END_TEST
 
 TESTS("mesh/transient", they_come_in_order_and_leave_nothing, all_or_nothing, no_session_no_message,
-      what_goes_with_a_session_is_counted, a_slow_handler_slows_its_sender, what_expires_is_not_sent,
+      what_goes_with_a_session_is_counted, a_slow_handler_slows_its_sender,
+      a_commit_waits_for_transient_ones_only, what_expires_is_not_sent,
       deferred_they_come_again_else_never, refused_ones_are_told, answers_are_let_in, agents_and_ourselves, over_datagrams)

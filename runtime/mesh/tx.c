@@ -245,8 +245,8 @@ static int32_t prepare(struct kos_mesh_tx *tx, const struct kos_draft *draft, st
 
 static bool alike(const struct mesh_sending *sending, const struct kos_draft *draft)
 {
-    return sending->holds && sending->klass == draft->klass && sending->delivery == draft->delivery && !draft->trace && draft->type && draft->target &&
-           sending->trust_required == draft->trust_required && draft->expires_in_ms >= 1 &&
+    return sending->holds && sending->klass == draft->klass && sending->delivery == draft->delivery && !draft->trace &&
+           draft->type && draft->target && sending->trust_required == draft->trust_required && draft->expires_in_ms >= 1 &&
            draft->expires_in_ms <= KLP_MESSAGE_LIFE_MAX_MS && strcmp(sending->type, draft->type) == 0 &&
            strcmp(sending->draft_target, draft->target) == 0 &&
            memcmp(sending->target_id, draft->target_id, sizeof sending->target_id) == 0 &&
@@ -583,7 +583,7 @@ static void durable(void *arg, int32_t status)
     } else if (alive) {
         tx->applied = false; /* what was to be deferred is the owner's again */
     }
-    if (peer && peer->bytes > MESH_QUEUE_ROOM)
+    if (peer && peer->loose_bytes > MESH_QUEUE_ROOM)
         LL_APPEND(peer->crowd, tx); /* who sends faster than the session takes it hears of it later */
     else
         end(tx, status);
